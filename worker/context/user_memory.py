@@ -1,0 +1,80 @@
+"""What is remembered of one user: the sessions, and the newest email."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from worker.context.session_memory import NEVER, NOTHING, SessionMemory, Stamped
+
+
+class SessionKey(NamedTuple):
+    """A session is a session id within a product. "" is no product."""
+
+    product_id: str
+    session_id: str
+
+
+class Seen(NamedTuple):
+    """One payload of a user, as far as it is remembered. Event time in Unix seconds; `source` from `source_of`."""
+
+    session: SessionKey
+    event_time: float
+    source: int
+    lines: tuple[str, ...] = ()
+    conversation_id: str = ""
+    email: str = ""
+
+
+class UserMemory:
+    """The sessions of one user and the newest email. What it says depends on which payloads came, never on their order.
+
+    Not thread-safe.
+    """
+
+    __slots__ = ("email", "newest", "sessions")
+
+    def __init__(self) -> None:
+        self.sessions: dict[SessionKey, SessionMemory] = {}
+        self.email = NOTHING
+        self.newest = NEVER  # the largest event time of all sessions
+
+    def add(self, seen: Seen, max_actions: int | None = None) -> None:
+        """Remember a payload; a repeat changes nothing."""
+        memory = self.sessions.get(seen.session)
+        if memory is None:
+            memory = self.sessions[seen.session] = SessionMemory()
+        if not memory.add(seen.event_time, seen.source, seen.lines, max_actions):
+            return
+        if seen.event_time > self.newest:
+            self.newest = seen.event_time
+        if seen.conversation_id:
+            memory.name_conversation(seen.event_time, seen.source, seen.conversation_id)
+        if seen.email:
+            self.email = max(self.email, Stamped(seen.event_time, seen.source, seen.email))
+
+    def bound_sessions(self, max_sessions: int) -> int:
+        """Drop the sessions that were seen least recently beyond `max_sessions`; how many went."""
+        excess = len(self.sessions) - max_sessions
+        for _ in range(excess):
+            del self.sessions[min(self.sessions, key=lambda key: (self.sessions[key].last_seen_at, key))]
+        return max(0, excess)
+
+    def forget_before(self, event_time: float) -> None:
+        """Drop the sessions that were not seen since, and the older payloads of the others."""
+        for key in [key for key, memory in self.sessions.items() if memory.last_seen_at < event_time]:
+            del self.sessions[key]
+        for memory in self.sessions.values():
+            memory.forget_before(event_time)
+        if not self.sessions:
+            self.newest = NEVER
+
+    def recent(self, since: float, max_sessions: int) -> list[tuple[SessionKey, SessionMemory]]:
+        """The sessions seen at or after a time: newest first, ties by session id, then product id."""
+        found = [item for item in self.sessions.items() if item[1].last_seen_at >= since]
+        if len(found) > 1:
+            found.sort(key=lambda item: (-item[1].last_seen_at, item[0].session_id, item[0].product_id))
+        return found[:max_sessions]
+
+    def email_since(self, since: float) -> str:
+        """The newest email, if its payload is not older than a time; else ""."""
+        return self.email.value if self.email.event_time >= since else ""

@@ -1,0 +1,1 @@
+"""The Kafka shell: one poll loop, tasks with a life cycle, restore and checkpoint."""
