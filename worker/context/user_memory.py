@@ -52,6 +52,12 @@ class UserMemory:
         if seen.email:
             self.email = max(self.email, Stamped(seen.event_time, seen.source, seen.email))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.sessions = {}
+        self.email = NOTHING
+        self.newest = NEVER
+
     def bound_sessions(self, max_sessions: int) -> int:
         """Drop the sessions that were seen least recently beyond `max_sessions`; how many went."""
         excess = len(self.sessions) - max_sessions

@@ -1,0 +1,269 @@
+"""The first stage: link a session to its user, hold what came before anybody knew whose it is, emit by user.
+
+A fold in offset order over one input partition. Every age is a difference of the task's stream time as it stood at two
+records, never a sweep and never a wall clock, so that a restored task decides as the live one did.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from schemas.codec import Payload
+from worker.context.session_memory import NEVER
+from worker.context.user_memory import SessionKey
+from worker.pipeline.event_time import EventTime
+from worker.pipeline.repartition import Emission, Lineage
+from worker.pipeline.restore_point import RestorePoint
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """What the by_session stage goes by. Times in seconds."""
+
+    retention_s: float = 600.0
+    link_retention_s: float = 3600.0
+    max_actions_per_session: int = 200
+    max_held_sessions: int = 10_000
+    anonymous_user_id: re.Pattern[str] | None = None
+
+
+class InputPayload(NamedTuple):
+    """A readable record of the input topic: the payload, its original bytes, and its times."""
+
+    offset: int
+    payload: Payload
+    value: bytes
+    time: EventTime
+
+
+class Held(NamedTuple):
+    """A payload whose user is not known yet. `at` is the task's stream time when it came, `before` that before it came."""
+
+    at: float
+    before: float
+    emission: Emission
+    actions: int
+
+    @property
+    def offset(self) -> int:
+        return self.emission.lineage.source_offset
+
+
+class Session:
+    """One session: when it was seen, whose it is, and what it holds."""
+
+    __slots__ = (
+        "confirmed_at",
+        "confirmed_before",
+        "confirmed_offset",
+        "held",
+        "held_actions",
+        "key",
+        "seen_at",
+        "user",
+    )
+
+    def __init__(self, key: SessionKey) -> None:
+        self.key = key
+        self.seen_at = NEVER
+        self.user = ""
+        self.confirmed_at = NEVER  # stream time at the last record that named the user
+        self.confirmed_before = NEVER  # stream time before that record
+        self.confirmed_offset = -1
+        self.held: deque[Held] = deque()
+        self.held_actions = 0
+
+    def drop_oldest_held(self) -> None:
+        self.held_actions -= self.held.popleft().actions
+
+    def drop_held(self) -> None:
+        self.held.clear()
+        self.held_actions = 0
+
+
+class BySession:
+    """The state of one input partition. `apply` takes its readable records in offset order."""
+
+    def __init__(self, policy: LinkPolicy, partition: int, start: RestorePoint) -> None:
+        self.counts: Counter[str] = Counter()
+        self.stream_time = start.stream_time
+        self.next_offset = start.offset
+        self._policy = policy
+        self._partition = partition
+        self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
+        self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
+        self._holding: OrderedDict[SessionKey, Session] = OrderedDict()  # by the newest payload they hold
+        self._held_order: deque[tuple[int, float, float, Session]] = deque()  # (offset, at, before, session), some gone
+        self._held_payloads = 0
+
+    @property
+    def session_count(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def held_sessions(self) -> int:
+        return len(self._holding)
+
+    @property
+    def held_payloads(self) -> int:
+        return self._held_payloads
+
+    def apply(self, record: InputPayload) -> list[Emission]:
+        """Fold one record in; what goes to which user because of it. While restoring, the caller drops the result."""
+        before = self.stream_time
+        self.next_offset = record.offset + 1
+        if record.time.stream_time > before:
+            self.stream_time = record.time.stream_time
+        payload = record.payload
+        session = self._see(SessionKey(payload.product_id, payload.session_id))
+        user = payload.user_id
+        if user and self._is_anonymous(user):
+            self.counts["anonymous_user_id"] += 1
+            user = ""
+        lineage = Lineage(self._partition, record.offset, record.time.event_time, record.time.stream_time)
+        if user:
+            return self._link(session, user, before, Emission(user, lineage, record.value))
+        if session.user:
+            return [Emission(session.user, lineage, record.value)]
+        actions = max(1, len(payload.actions))
+        self._hold(session, Held(self.stream_time, before, Emission("", lineage, record.value), actions))
+        return []
+
+    def skip(self, offset: int) -> None:
+        """A record that is nobody's context, or a dead letter: it only moves the position."""
+        self.next_offset = offset + 1
+
+    def _is_anonymous(self, user_id: str) -> bool:
+        pattern = self._policy.anonymous_user_id
+        return pattern is not None and pattern.search(user_id) is not None
+
+    def _see(self, key: SessionKey) -> Session:
+        """The session as it is at this record: begun anew after the retention, unlinked after the link retention."""
+        now = self.stream_time
+        session = self._sessions.get(key)
+        if session is not None and now - session.seen_at > self._policy.retention_s:
+            self._forget(session)
+            session = None
+        if session is None:
+            session = self._sessions[key] = Session(key)
+        else:
+            self._sessions.move_to_end(key)
+        if session.user and now - session.confirmed_at > self._policy.link_retention_s:
+            session.user = ""
+            self.counts["links_lapsed"] += 1
+        session.seen_at = now
+        oldest = now - self._policy.retention_s
+        while session.held and session.held[0].at < oldest:
+            self._drop_oldest_held(session)
+        return session
+
+    def _link(self, session: Session, user: str, before: float, emission: Emission) -> list[Emission]:
+        emissions = [Emission(user, held.emission.lineage, held.emission.value) for held in session.held]
+        emissions.append(emission)
+        if session.held:
+            self._release(session)
+        if session.user and session.user != user:
+            self.counts["users_switched"] += 1
+        session.user = user
+        session.confirmed_at = self.stream_time
+        session.confirmed_before = before
+        session.confirmed_offset = emission.lineage.source_offset
+        self._confirmed[session.key] = session
+        self._confirmed.move_to_end(session.key)
+        return emissions
+
+    # --- holding -------------------------------------------------------------------------------------------------
+
+    def _hold(self, session: Session, held: Held) -> None:
+        session.held.append(held)
+        session.held_actions += held.actions
+        self._held_payloads += 1
+        self._held_order.append((held.offset, held.at, held.before, session))
+        self._holding[session.key] = session
+        self._holding.move_to_end(session.key)
+        while len(session.held) > 1 and session.held_actions > self._policy.max_actions_per_session:
+            self._drop_oldest_held(session)
+            self.counts["held_payloads_dropped"] += 1
+        self._bound_holding()
+
+    def _bound_holding(self) -> None:
+        """At most `max_held_sessions` hold something that still counts; beyond that the one that holds the oldest lets go."""
+        self._expire_holding()
+        if len(self._holding) > self._policy.max_held_sessions:
+            self._release(self._oldest_held()[3])
+            self.counts["held_sessions_dropped"] += 1
+        if len(self._held_order) > 2 * self._held_payloads + 64:
+            self._held_order = deque(item for item in self._held_order if _is_held(item))
+
+    def _expire_holding(self) -> None:
+        oldest = self.stream_time - self._policy.retention_s
+        while self._holding:
+            session = next(iter(self._holding.values()))
+            if session.held[-1].at >= oldest:
+                return
+            self._release(session)
+
+    def _drop_oldest_held(self, session: Session) -> None:
+        session.drop_oldest_held()
+        self._held_payloads -= 1
+        if not session.held:
+            del self._holding[session.key]
+
+    def _release(self, session: Session) -> None:
+        self._held_payloads -= len(session.held)
+        session.drop_held()
+        self._holding.pop(session.key, None)
+
+    def _oldest_held(self) -> tuple[int, float, float, Session]:
+        """The oldest held payload that still counts; only asked when there is one."""
+        order, oldest = self._held_order, self.stream_time - self._policy.retention_s
+        while not _is_held(order[0]) or order[0][1] < oldest:
+            order.popleft()
+        return order[0]
+
+    # --- forgetting and the restore point ------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Let go of the sessions that were not seen within the retention. What the stage decides does not hang on it."""
+        oldest = self.stream_time - self._policy.retention_s
+        while self._sessions:
+            session = next(iter(self._sessions.values()))
+            if session.seen_at >= oldest:
+                break
+            self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        self._release(session)
+        self._confirmed.pop(session.key, None)
+        del self._sessions[session.key]
+
+    def restore_point(self) -> RestorePoint:
+        """The oldest record that the state rests on: a confirmation, a held payload, or the next one to read."""
+        self.forget()
+        self._expire_holding()
+        point = RestorePoint(self.next_offset, self.stream_time)
+        if self._holding:
+            offset, _, before, _ = self._oldest_held()
+            point = min(point, RestorePoint(offset, before))
+        confirmed = self._oldest_confirmed()
+        if confirmed is not None:
+            point = min(point, RestorePoint(confirmed.confirmed_offset, confirmed.confirmed_before))
+        return point
+
+    def _oldest_confirmed(self) -> Session | None:
+        span = self._policy.link_retention_s + self._policy.retention_s
+        while self._confirmed:
+            session = next(iter(self._confirmed.values()))
+            if self.stream_time - session.confirmed_at <= span:
+                return session
+            del self._confirmed[session.key]
+        return None
+
+
+def _is_held(item: tuple[int, float, float, Session]) -> bool:
+    """Held payloads of a session leave in offset order, so one is held if the session's oldest is not newer."""
+    held = item[3].held
+    return bool(held) and held[0].offset <= item[0]

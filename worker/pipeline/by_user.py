@@ -1,0 +1,292 @@
+"""The second stage: remember what each user did, say who changed, and render the record of each.
+
+A fold in any order over one repartition partition: what it says of a user depends on which payloads arrived, never on how
+they interleave. Lateness and forgetting go by the task's stream time; the wall clock only lets users of a silent partition
+expire (`design`: it never enters what is stored).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from schemas.codec import InvalidPayload, Skip, read_payload
+from worker.context.session_memory import NEVER, source_of
+from worker.context.user_memory import Seen, SessionKey, UserMemory
+from worker.pipeline.rendering import RenderPolicy, render
+from worker.pipeline.repartition import Reset, Routed, UnknownForm
+from worker.pipeline.restore_point import RestorePoint
+
+HARD_SESSIONS_FACTOR = 10  # sessions kept per user, in multiples of those a record shows
+SEGMENTS_PER_RETENTION = 64  # the restore offset is at most a 64th of the retention too old
+
+
+@dataclass(frozen=True, slots=True)
+class UserPolicy:
+    """What the by_user stage goes by. Times in seconds."""
+
+    render: RenderPolicy
+    idle_after_s: float = 10.0
+    expire_idle_users: bool = True
+
+    @property
+    def retention_s(self) -> float:
+        return 2 * self.render.lookback_s
+
+    @property
+    def hard_sessions(self) -> int:
+        return HARD_SESSIONS_FACTOR * self.render.max_sessions
+
+
+class User(UserMemory):
+    """A user's memory, and where their record stands."""
+
+    __slots__ = ("expiry_due", "fading_due", "is_out", "mark", "version")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mark = NEVER  # a reset: what happened up to here is ignored
+        self.version = -1  # the highest offset of any record of this user
+        self.is_out = False  # a record that is not null may stand on the output topic
+        self.expiry_due = False  # is in the queue of those that may expire
+        self.fading_due = False  # is in the queue of those that may be forgotten
+
+    def reset(self, mark: float) -> None:
+        self.mark = max(self.mark, mark)
+        self.clear()
+
+
+@dataclass(slots=True)
+class Segment:
+    """A run of records: the restore offset is the first offset of the oldest segment that still counts."""
+
+    first_offset: int
+    newest: float  # largest event time or mark in it
+    opened_at: float  # the largest stream time of any record read by then
+
+
+@dataclass(frozen=True, slots=True)
+class UserStart:
+    """What a by_user task knows when it begins.
+
+    `committed`: below it records rebuild state and nothing is published. `end`: the end of the partition as it was then;
+    restored users are published once it is reached. `now`: wall clock, Unix seconds.
+    """
+
+    point: RestorePoint
+    committed: int
+    end: int
+    now: float
+
+
+class ByUser:
+    """The state of one repartition partition. Feed it a poll batch, then `publish`."""
+
+    def __init__(self, policy: UserPolicy, start: UserStart) -> None:
+        self.counts: Counter[str] = Counter()
+        self.stream_time = start.point.stream_time
+        self.next_offset = start.point.offset
+        self._policy = policy
+        self._committed = start.committed
+        self._end = start.end
+        self._follows_time = start.point.stream_time == NEVER  # unknown: it is found again while restoring
+        self._quiet_since = start.now
+        self._users: dict[str, User] = {}
+        self._changed: dict[str, None] = {}
+        self._restored: dict[str, None] = {}
+        self._segments: list[Segment] = []
+        self._progress = NEVER  # the largest stream time of the records read, also while restoring
+        self._expiry: list[tuple[float, str]] = []  # (not before this deadline, user)
+        self._fading: list[tuple[float, str]] = []
+
+    @property
+    def is_restoring(self) -> bool:
+        return self.next_offset < self._committed
+
+    @property
+    def user_count(self) -> int:
+        return len(self._users)
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._changed)
+
+    def advance_to(self, next_offset: int) -> None:
+        """The position moved over offsets that hold no record (transaction markers, a deleted tail)."""
+        self.next_offset = max(self.next_offset, next_offset)
+
+    # --- folding in ----------------------------------------------------------------------------------------------
+
+    def apply(self, offset: int, timestamp: float, record: Routed | Reset) -> None:
+        """Fold one record in. `timestamp` is the record's own, Unix seconds.
+
+        Raises:
+            UnknownForm: the value is no payload that this version can read.
+        """
+        restoring = offset < self._committed
+        self.next_offset = offset + 1
+        self._quiet_since = timestamp
+        if isinstance(record, Reset):
+            self._reset(offset, record.user_id, timestamp if record.mark is None else record.mark, restoring)
+        else:
+            self._add(offset, record, restoring)
+
+    def _reset(self, offset: int, user_id: str, at: float, restoring: bool) -> None:
+        user = self._user(user_id, offset)
+        mark = max(at, user.newest)
+        user.reset(mark)
+        self._note(offset, mark)
+        self._change(user_id, user, restoring)
+
+    def _add(self, offset: int, record: Routed, restoring: bool) -> None:
+        lineage = record.lineage
+        if (not restoring or self._follows_time) and lineage.stream_time > self.stream_time:
+            self.stream_time = lineage.stream_time
+        retention = self._policy.retention_s
+        self._progress = max(self._progress, lineage.stream_time)
+        self._note(offset, lineage.event_time)
+        user = self._users.get(record.user_id)
+        if user is not None:
+            user.version = max(user.version, offset)
+            if user.mark + retention < self.stream_time:
+                user.mark = NEVER
+        if lineage.event_time < self.stream_time - retention:
+            self.counts["late"] += 1
+        elif user is not None and lineage.event_time <= user.mark:
+            self.counts["erased"] += 1
+        else:
+            if user is None:
+                user = self._user(record.user_id, offset)
+            user.add(_seen(record), self._policy.render.max_actions_per_session)
+            if len(user.sessions) > self._policy.hard_sessions:
+                self.counts["sessions_dropped"] += user.bound_sessions(self._policy.hard_sessions)
+            self._change(record.user_id, user, restoring)
+
+    def _user(self, user_id: str, offset: int) -> User:
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = User()
+        user.version = max(user.version, offset)
+        return user
+
+    def _change(self, user_id: str, user: User, restoring: bool) -> None:
+        if not restoring:
+            self._changed[user_id] = None
+            return
+        self._restored[user_id] = None
+        user.is_out = True
+        self._await_expiry(user_id, user)
+
+    def _note(self, offset: int, newest: float) -> None:
+        segments = self._segments
+        if not segments or self._progress - segments[-1].opened_at >= self._policy.retention_s / SEGMENTS_PER_RETENTION:
+            segments.append(Segment(offset, newest, self._progress))
+        elif newest > segments[-1].newest:
+            segments[-1].newest = newest
+
+    # --- publishing ----------------------------------------------------------------------------------------------
+
+    def clock(self, now: float) -> float:
+        """What users expire by: stream time, or the wall clock when the partition is at its end and has been silent."""
+        policy = self._policy
+        idle = (
+            policy.expire_idle_users
+            and self.next_offset >= self._end
+            and now - self._quiet_since >= policy.idle_after_s
+        )
+        return max(self.stream_time, now) if idle else self.stream_time
+
+    def publish(self, now: float) -> list[tuple[str, bytes | None]]:
+        """The records of the users that changed or expired, null for those of whom nothing is known any more."""
+        if self.is_restoring:
+            return []
+        clock = self.clock(now)
+        self._expire(clock)
+        if self._restored and self.next_offset >= self._end:
+            self._changed.update(self._restored)
+            self._restored = {}
+        out = [(user_id, self._render(user_id, clock)) for user_id in self._changed]
+        self._changed = {}
+        self._forget()
+        return out
+
+    def change_again(self, user_id: str) -> None:
+        """The record of this user did not get out: it is rendered again with the next ones."""
+        if user_id in self._users:
+            self._changed[user_id] = None
+
+    def _render(self, user_id: str, clock: float) -> bytes | None:
+        user = self._users[user_id]
+        user.forget_before(self.stream_time - self._policy.retention_s)
+        user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
+        if user.is_out:
+            self._await_expiry(user_id, user)
+            return render(user_id, user, user.version, self._policy.render)
+        self._await_fading(user_id, user)
+        return None
+
+    def _await_expiry(self, user_id: str, user: User) -> None:
+        if not user.expiry_due:
+            user.expiry_due = True
+            heappush(self._expiry, (user.newest + self._policy.render.lookback_s, user_id))
+
+    def _await_fading(self, user_id: str, user: User) -> None:
+        if not user.fading_due:
+            user.fading_due = True
+            heappush(self._fading, (max(user.newest, user.mark) + self._policy.retention_s, user_id))
+
+    def _expire(self, clock: float) -> None:
+        """Whose record is out and older than the lookback has changed. A deadline in the queue may be too early, never late."""
+        queue, lookback = self._expiry, self._policy.render.lookback_s
+        while queue and queue[0][0] < clock:
+            _, user_id = heappop(queue)
+            user = self._users[user_id]
+            user.expiry_due = False
+            if not user.is_out:
+                self._await_fading(user_id, user)
+            elif user.newest + lookback < clock:
+                self._changed[user_id] = None
+            else:
+                self._await_expiry(user_id, user)
+
+    def _forget(self) -> None:
+        """Let go of users whose null is out and of whom nothing within the retention is known, and of old segments."""
+        retention = self._policy.retention_s
+        queue = self._fading
+        while queue and queue[0][0] < self.stream_time:
+            _, user_id = heappop(queue)
+            user = self._users[user_id]
+            user.fading_due = False
+            if user.is_out:
+                continue
+            if max(user.newest, user.mark) + retention >= self.stream_time:
+                self._await_fading(user_id, user)
+            elif not user.expiry_due:  # else it comes back from that queue
+                del self._users[user_id]
+                self._restored.pop(user_id, None)
+        while self._segments and self._segments[0].newest < self.stream_time - retention:
+            del self._segments[0]
+
+    def restore_point(self) -> RestorePoint:
+        """The oldest record inside the retention, and the stream time as it stands."""
+        offset = self._segments[0].first_offset if self._segments else self.next_offset
+        return RestorePoint(offset, self.stream_time)
+
+
+def _seen(record: Routed) -> Seen:
+    lineage = record.lineage
+    try:
+        payload = read_payload(record.value)
+    except InvalidPayload as exc:
+        raise UnknownForm(f"a value that is no payload: {exc}") from exc
+    if isinstance(payload, Skip):
+        raise UnknownForm(f"a value that is nobody's context: {payload.value}")
+    return Seen(
+        SessionKey(payload.product_id, payload.session_id),
+        lineage.event_time,
+        source_of(lineage.source_partition, lineage.source_offset),
+        payload.lines(),
+        payload.conversation_id,
+        payload.email,
+    )
