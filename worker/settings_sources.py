@@ -1,0 +1,155 @@
+"""Who said what: flags, the environment and a settings file, merged in that order of precedence.
+
+Nothing is checked here but names: an unknown one is a problem that tells the nearest known one. Each value keeps the
+name under which the user wrote it, so that an error can point at it. No value of an unknown name is ever repeated.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker import kafka_properties
+
+PREFIX = "WORKER_"
+KAFKA_PREFIX = "WORKER_KAFKA_"
+FILE_VARIABLE = "WORKER_CONFIG"
+
+# Kubernetes sets these for a service that is called "worker"; they are nobody's settings.
+_SERVICE_LINK = re.compile(r"WORKER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+@dataclass(slots=True)
+class Gathered:
+    """The values of all sources. `labels` maps a field, or `kafka:` and a property, to the name the user wrote."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    kafka: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def setting(self, name: str, value: object, label: str) -> None:
+        self.values[name] = value
+        self.labels[name] = label
+
+    def property(self, name: str, value: str, label: str) -> None:
+        canonical = kafka_properties.ALIASES.get(name, name)
+        self.kafka[canonical] = value
+        self.labels[f"kafka:{canonical}"] = label
+
+    def unknown(self, label: str, candidates: Mapping[str, str]) -> None:
+        """`candidates` maps what the name is compared with to how the user would write it."""
+        key = re.sub(r"[-_.]", "", label.rsplit(" in ", 1)[0].lower())
+        found = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
+        cure = f"; did you mean {candidates[found[0]]}?" if found else ""
+        self.problems.append(f"{label}: no such setting{cure}")
+
+
+def gather(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None, known: Collection[str]
+) -> Gathered:
+    """All values, the strongest source last. A flag that is None was not given; `kafka` holds NAME=VALUE texts."""
+    gathered = Gathered()
+    known = frozenset(known) - {"kafka"}
+    path = file or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    if path is not None:
+        _read_file(gathered, path, known)
+    _read_environment(gathered, environ, known)
+    _read_flags(gathered, flags, known)
+    return gathered
+
+
+def flag(name: str) -> str:
+    """How a field is written on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """How a field is written in the environment."""
+    return PREFIX + name.upper()
+
+
+def _read_file(gathered: Gathered, path: Path, known: Collection[str]) -> None:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        gathered.problems.append(f"settings file {path}: cannot be read: {exc.strerror}")
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        gathered.problems.append(f"settings file {path}: expected TOML in UTF-8: {exc}")
+        return
+    candidates = {name.replace("_", ""): name for name in known} | {"kafka": "the table [kafka]"}
+    for name, value in document.items():
+        label = f"{name} in {path}"
+        if name == "kafka" and isinstance(value, dict):
+            for prop, content in _flat(value):
+                gathered.property(prop, _text(content), f"[kafka] {prop} in {path}")
+        elif name in known:
+            gathered.setting(name, value, label)
+        else:
+            gathered.unknown(label, candidates)
+
+
+def _flat(table: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
+    """TOML reads `ssl.ca.location = …` as nested tables; librdkafka means one name with dots."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Collection[str]) -> None:
+    candidates = {variable(name).replace("_", "").lower(): variable(name) for name in (*known, "config")}
+    for name, value in sorted(environ.items()):
+        field_name = name.removeprefix(PREFIX).lower()
+        if not name.startswith(PREFIX) or name == FILE_VARIABLE or _SERVICE_LINK.fullmatch(name):
+            continue
+        if name.startswith(KAFKA_PREFIX) and name != KAFKA_PREFIX:
+            _read_kafka_variable(gathered, name, value)
+        elif field_name in known:
+            gathered.setting(field_name, value, name)
+        else:
+            gathered.unknown(name, candidates)
+
+
+def _read_kafka_variable(gathered: Gathered, name: str, value: str) -> None:
+    prop = kafka_properties.from_variable(name.removeprefix(KAFKA_PREFIX))
+    secret = prop.removesuffix(".file")
+    if prop.endswith(".file") and secret in kafka_properties.SECRETS and prop not in kafka_properties.KNOWN:
+        try:
+            gathered.property(secret, Path(value).read_text(encoding="utf-8").rstrip("\r\n"), name)
+        except (OSError, UnicodeDecodeError):
+            gathered.problems.append(f"{name}: expected the path of a readable text file, got {value!r}")
+        return
+    gathered.property(prop, value, name)
+
+
+def _read_flags(gathered: Gathered, flags: Mapping[str, object], known: Collection[str]) -> None:
+    candidates = {name.replace("_", ""): flag(name) for name in known}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        if name == "kafka" and isinstance(value, (list, tuple)):
+            _read_kafka_flags(gathered, value)
+        elif name in known:
+            gathered.setting(name, value, flag(name))
+        else:
+            gathered.unknown(flag(name), candidates)
+
+
+def _read_kafka_flags(gathered: Gathered, texts: Collection[object]) -> None:
+    for text in texts:
+        name, equals, value = str(text).partition("=")
+        if not equals or not name.strip():
+            gathered.problems.append("--kafka: expected NAME=VALUE, for example --kafka security.protocol=SSL")
+        else:
+            gathered.property(name.strip(), value.strip(), f"--kafka {name.strip()}")
