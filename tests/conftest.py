@@ -1,0 +1,74 @@
+"""Brokers and names for tests that need a real Apache Kafka, and one loud line when there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.brokers import HOW_TO_GET_ONE, Found, MavenKafka, NoBrokerError, find_broker
+
+_BROKER_FIXTURES = frozenset({"kafka", "private_kafka"})
+_FOUND = pytest.StashKey[Found]()
+_MISSING = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a real Kafka that all tests of the session share: use `unique` names on it."""
+    try:
+        with find_broker() as found:
+            request.config.stash[_FOUND] = found
+            yield found.bootstrap_servers
+    except NoBrokerError as missing:
+        _give_up(request.config, missing)
+
+
+@pytest.fixture
+def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
+    """A started broker of the test's own, which it may stop, kill and restart. By Maven and Java only."""
+    try:
+        broker = MavenKafka()
+    except NoBrokerError as missing:
+        _give_up(request.config, missing)
+    with broker:
+        broker.start()
+        yield broker
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Names that no other test and no other run has: `unique("input")`, the same within one test."""
+    test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60].strip("-")
+    run = uuid.uuid4().hex[:8]
+    return lambda name: f"{test}-{run}-{name}"
+
+
+def _give_up(config: pytest.Config, missing: NoBrokerError) -> None:
+    """Skip; in CI fail, because there a test that never runs looks like one that passes."""
+    config.stash[_MISSING] = str(missing)
+    message = f"no Kafka: {missing}"
+    if os.environ.get("CI", "").lower() in ("", "0", "false"):
+        pytest.skip(message)
+    pytest.fail(f"{message}; in CI this is a failure: {HOW_TO_GET_ONE}", pytrace=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever asks for a broker is marked `kafka`."""
+    for item in items:
+        if _BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which broker the tests ran on, or how to get one."""
+    found = config.stash.get(_FOUND, None)
+    if found is not None:
+        terminalreporter.write_line(f"Kafka at {found.bootstrap_servers} ({found.origin})")
+    missing = config.stash.get(_MISSING, None)
+    if missing is not None:
+        line = f"TESTS ON A REAL KAFKA WERE SKIPPED ({missing}). To run them: {HOW_TO_GET_ONE}."
+        terminalreporter.write_line(line, red=True, bold=True)
