@@ -1,7 +1,7 @@
-"""Bytes to payload: a total function. A value is a payload, is skipped for a reason, or is refused with a reason and a field.
+"""Bytes to payload: a total function. A value is a payload, skipped for a reason, or refused with reason and field.
 
-orjson reads the whole document (UTF-8, surrogates, numbers, depth: also in fields nobody needs), msgspec checks the types
-of the fields that count. Together they cost 4 µs for 1.5 KB where pydantic takes 10 (benchmarks/bench_decode.py).
+orjson reads the whole document (UTF-8, surrogates, numbers, depth: also in fields nobody needs), msgspec checks the
+types of the fields that count. Together they cost 4 µs for 1.5 KB where pydantic takes 10 (benchmarks/bench_decode.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 import msgspec
 import orjson
 
-from schemas.actions import action_line
+from schemas.actions import action_line, identifier
 
 SCHEMA_REGISTRY_MAGIC = 0
 SCHEMA_REGISTRY_FRAME_BYTES = 5  # the magic byte and a four-byte schema id; a JSON text cannot begin with NUL
@@ -96,15 +96,15 @@ def read_payload(value: bytes | None) -> Payload | Skip:
     if isinstance(kind, str) and kind != "actions":
         return Skip.OTHER_TYPE
     wire = _check(document)
-    session_id = _identifier(wire.session_id)
+    session_id = identifier(wire.session_id)
     if not session_id:
         return Skip.NO_SESSION_ID
     return Payload(
         session_id,
-        _identifier(wire.product_id),
-        _identifier(wire.user_id),
-        _identifier(wire.email),
-        _identifier(wire.conversation_id),
+        identifier(wire.product_id),
+        identifier(wire.user_id),
+        identifier(wire.email),
+        identifier(wire.conversation_id),
         wire.actions or [],
         wire.forwarded_at,
     )
@@ -136,13 +136,6 @@ _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 def _culprit(message: str) -> str:
     found = _PATH.search(message)
     return found.group(1) if found else ""
-
-
-def _identifier(value: Id) -> str:
-    """A string without surrounding blanks; an integer as its exact decimal digits; "" when absent."""
-    if value is None:
-        return ""
-    return value.strip() if isinstance(value, str) else str(value)
 
 
 def _line(action: WireAction) -> str:
