@@ -56,6 +56,11 @@ def _give_up(config: pytest.Config, missing: NoBrokerError) -> None:
     pytest.fail(f"{message}; in CI this is a failure: {HOW_TO_GET_ONE}", pytrace=False)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The Docker client leaves its unix sockets to the garbage collector; nothing else here opens one."""
+    config.addinivalue_line("filterwarnings", r"ignore:unclosed <socket.socket fd=\d+, family=1,:ResourceWarning")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever asks for a broker is marked `kafka`."""
     for item in items:
