@@ -1,0 +1,395 @@
+"""The truth about a run: a batch fold of the whole input topic into the newest record of every user.
+
+Written from the words of the contract alone and without the worker's code, as plainly as possible: it keeps everything,
+reads each partition once, then sorts. That is enough, because no record depends on how partitions interleave: stage one
+folds each input partition in offset order, which is fixed, and stage two forgets as late only what lies more than two
+lookbacks behind stream time, where a record whose window reaches that far back has expired.
+
+Not folded: resets, and records that hit a bound at which the promise ends. Such input raises BeyondTheOracleError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.acceptance.records import Record
+
+MAX_DEPTH = 1000
+CONTROL_RUN = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029]+")
+
+TEXT_FIELDS = ("title", "description", "canonical_url", "type", "raw_url")
+TIME_FIELDS = ("timestamp_start", "timestamp_end")
+ID_FIELDS = ("product_id", "session_id", "user_id", "email", "conversation_id")
+
+
+@dataclass(frozen=True, slots=True)
+class OracleSettings:
+    """The settings that the records depend on. `wall_clock` is when the run is looked at, in Unix seconds."""
+
+    lookback_seconds: float = 300.0
+    max_sessions_per_user: int = 20
+    max_actions_per_session: int = 200
+    max_held_sessions: int = 10_000
+    max_record_bytes: int = 524_288
+    max_clock_skew_s: float = 60.0
+    link_retention_s: float = 3600.0
+    anonymous_user_id_pattern: str = ""
+    include_email: bool = True
+    repartition_partitions: int = 4
+    expire_idle_users: bool = False
+    wall_clock: float = math.inf
+
+    @property
+    def retention_s(self) -> float:
+        """How far behind stream time anything is remembered."""
+        return 2 * self.lookback_seconds
+
+
+class Payload(NamedTuple):
+    """An ActionsPayload as read, with where it came from and its time. `t` is event time, `s` its stream time."""
+
+    t: float
+    partition: int
+    offset: int
+    s: float
+    product_id: str | None
+    session_id: str
+    user_id: str | None
+    email: str | None
+    conversation_id: str | None
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the topics must hold in the end. `users` has every user that was ever named; None = no context."""
+
+    users: dict[str, dict[str, Any] | None]
+    dead_letters: dict[tuple[int, int], str]
+    skipped: Counter[str]
+    counts: Counter[str]
+
+
+class UndecodableError(Exception):
+    """The record is a dead letter."""
+
+
+class SkippedError(Exception):
+    """The record is passed over; the message is the reason."""
+
+
+class BeyondTheOracleError(Exception):
+    """The input reaches a bound where the contract promises nothing that could be compared."""
+
+
+def fold(records_by_partition: Mapping[int, Iterable[Record]], settings: OracleSettings) -> Expected:
+    """Everything that the output and the dead-letter topic must hold once all of the input is worked off."""
+    dead_letters: dict[tuple[int, int], str] = {}
+    skipped: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    by_user: dict[str, list[Payload]] = defaultdict(list)
+    for records in records_by_partition.values():
+        payloads = []
+        for record in records:
+            try:
+                payloads.append(read(record, settings, counts))
+            except UndecodableError as error:
+                dead_letters[record.position] = str(error)
+            except SkippedError as reason:
+                skipped[str(reason)] += 1
+        for user_id, payload in link(payloads, settings, counts):
+            by_user[user_id].append(payload)
+    clocks = stream_times(by_user, settings)
+    users = {
+        user_id: render(user_id, payloads, clocks[partition_of(user_id, settings)], settings)
+        for user_id, payloads in by_user.items()
+    }
+    return Expected(users, dead_letters, skipped, counts)
+
+
+# --- Reading a record -------------------------------------------------------------------------------------------------
+
+
+def read(record: Record, settings: OracleSettings, counts: Counter[str]) -> Payload:
+    """The payload of a record. Raises SkippedError or UndecodableError."""
+    document = decode(record.value)
+    kind = document.get("type")
+    if kind is not None and not isinstance(kind, str):
+        raise UndecodableError("type")
+    if kind not in (None, "actions"):
+        raise SkippedError("type")
+    ids = {name: read_id(name, document.get(name)) for name in ID_FIELDS}
+    actions = read_actions(document.get("actions"))
+    whole_number("count", document.get("count"))
+    forwarded_at = number("forwarded_at", document.get("forwarded_at"))
+    if ids["session_id"] is None:
+        raise SkippedError("session_id")
+    if settings.anonymous_user_id_pattern and re.search(settings.anonymous_user_id_pattern, ids["user_id"] or ""):
+        ids["user_id"] = None
+    if (record.key or b"").decode("utf-8", "replace") != ids["session_id"]:
+        counts["key differs"] += 1
+    t, s = event_time(forwarded_at, record.timestamp_ms / 1000, settings, counts)
+    session_id = ids.pop("session_id")
+    assert session_id is not None
+    return Payload(t, record.partition, record.offset, s, session_id=session_id, lines=tuple(actions), **ids)
+
+
+def decode(value: bytes | None) -> dict[str, Any]:
+    """The JSON object in a value, plain or behind the schema registry's five bytes."""
+    if value is None:
+        raise SkippedError("null value")
+    if value.startswith(b"\x00"):
+        value = value[5:]
+    try:
+        document = json.loads(value.decode("utf-8"), parse_constant=refuse_constant, parse_float=finite)
+    except (ValueError, RecursionError) as error:
+        raise UndecodableError(f"not JSON: {type(error).__name__}") from error
+    refuse_what_json_does_not_hold(document)
+    if not isinstance(document, dict):
+        raise UndecodableError("not an object")
+    return document
+
+
+def refuse_constant(name: str) -> float:
+    """NaN and the infinities are Python's addition to JSON."""
+    raise ValueError(name)
+
+
+def finite(text: str) -> float:
+    """A number as a double; one that is too large for it is refused."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(text)
+    return value
+
+
+def refuse_what_json_does_not_hold(document: object) -> None:
+    """Lone surrogates, anywhere, are no text; too deep a nesting is an attack."""
+    stack: list[tuple[object, int]] = [(document, 1)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise UndecodableError("too deep")
+        if isinstance(node, str):
+            try:
+                node.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise UndecodableError("lone surrogate") from error
+        elif isinstance(node, list):
+            stack.extend((item, depth + 1) for item in node)
+        elif isinstance(node, dict):
+            stack.extend((item, depth + 1) for pair in node.items() for item in pair)
+
+
+def read_id(name: str, value: object) -> str | None:
+    """An id as stripped text; a JSON integer of 64 bits as its decimal digits."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
+        return str(value)
+    if not isinstance(value, str):
+        raise UndecodableError(name)
+    return value.strip() or None
+
+
+def read_actions(value: object) -> list[str]:
+    """The lines that the actions make, without their numbers."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise UndecodableError("actions")
+    return [action_line(action) for action in value]
+
+
+def action_line(action: object) -> str:
+    """`[index] type: description — canonical_url` on one line, whatever the texts hold."""
+    if not isinstance(action, dict):
+        raise UndecodableError("actions")
+    texts = {name: text("actions." + name, action.get(name)) for name in TEXT_FIELDS}
+    for name in TIME_FIELDS:
+        number("actions." + name, action.get(name))
+    index = whole_number("actions.index", action.get("index"))
+    shown = {name: CONTROL_RUN.sub(" ", value) for name, value in texts.items()}
+    return f"[{index or 0}] {shown['type']}: {shown['description']} — {shown['canonical_url']}"
+
+
+def text(name: str, value: object) -> str:
+    """A text; a missing one is empty."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UndecodableError(name)
+    return value
+
+
+def number(name: str, value: object) -> float | None:
+    """A number of either kind; a boolean is none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UndecodableError(name)
+    return value
+
+
+def whole_number(name: str, value: object) -> int | None:
+    """A JSON integer."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UndecodableError(name)
+    return value
+
+
+def event_time(
+    forwarded_at: float | None, timestamp: float, settings: OracleSettings, counts: Counter[str]
+) -> tuple[float, float]:
+    """Event time and stream time of a payload: its own clock is believed up to the skew, and never for stream time."""
+    limit = min(timestamp, settings.wall_clock)
+    if forwarded_at is None or forwarded_at <= 0 or forwarded_at > limit + settings.max_clock_skew_s:
+        counts["clock corrected"] += 1
+        return limit, limit
+    return float(forwarded_at), min(float(forwarded_at), limit)
+
+
+# --- Stage one: whose payload is it -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Session:
+    """What one input partition knows of one session. All times are the partition's stream time."""
+
+    seen_at: float
+    user_id: str | None = None
+    linked_at: float = -math.inf
+    held: list[tuple[float, Payload]] = field(default_factory=list)
+
+
+def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[str]) -> list[tuple[str, Payload]]:
+    """The payloads of one input partition, in offset order, with their users; what nobody claimed is left out."""
+    stream_time = -math.inf
+    sessions: dict[tuple[str | None, str], Session] = {}
+    emitted: list[tuple[str, Payload]] = []
+    for payload in payloads:
+        stream_time = max(stream_time, payload.s)
+        key = (payload.product_id, payload.session_id)
+        session = sessions.get(key)
+        if session is None or stream_time - session.seen_at > settings.retention_s:
+            counts["sessions"] += 1
+            session = sessions[key] = Session(stream_time)
+        session.seen_at = stream_time
+        if session.user_id is not None and stream_time - session.linked_at > settings.link_retention_s:
+            counts["links forgotten"] += 1
+            session.user_id = None
+        session.held = [(at, held) for at, held in session.held if stream_time - at <= settings.retention_s]
+        if payload.user_id is not None:
+            counts["users switched"] += session.user_id not in (None, payload.user_id)
+            counts["held, then linked"] += len(session.held)
+            emitted.extend((payload.user_id, held) for _, held in session.held)
+            session.held = []
+            session.user_id, session.linked_at = payload.user_id, stream_time
+        if session.user_id is not None:
+            emitted.append((session.user_id, payload))
+        else:
+            hold(session, stream_time, payload, settings, counts)
+    waiting = sum(bool(session.held) for session in sessions.values())
+    if waiting > settings.max_held_sessions:
+        raise BeyondTheOracleError(f"{waiting} anonymous sessions on one partition")
+    return emitted
+
+
+def hold(
+    session: Session, stream_time: float, payload: Payload, settings: OracleSettings, counts: Counter[str]
+) -> None:
+    """Keep an anonymous payload; the oldest give way when there are too many actions."""
+    session.held.append((stream_time, payload))
+    while sum(max(1, len(held.lines)) for _, held in session.held) > settings.max_actions_per_session:
+        counts["held, given up"] += 1
+        session.held.pop(0)
+
+
+# --- Stage two: what is known of a user -------------------------------------------------------------------------------
+
+
+def stream_times(by_user: Mapping[str, Sequence[Payload]], settings: OracleSettings) -> dict[int, float]:
+    """The clock of expiry of every repartition partition, at the end of the run."""
+    clocks = dict.fromkeys(range(settings.repartition_partitions), -math.inf)
+    for user_id, payloads in by_user.items():
+        partition = partition_of(user_id, settings)
+        clocks[partition] = max(clocks[partition], *(payload.s for payload in payloads))
+    if settings.expire_idle_users:
+        return dict.fromkeys(clocks, settings.wall_clock)
+    return clocks
+
+
+def partition_of(user_id: str, settings: OracleSettings) -> int:
+    """Where the Java client's default partitioner sends the user."""
+    return (murmur2(user_id.encode()) & 0x7FFFFFFF) % settings.repartition_partitions
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's 32-bit hash of a key, as an unsigned number."""
+    mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
+    h = (0x9747B28C ^ len(data)) & mask
+    whole = len(data) - len(data) % 4
+    for start in range(0, whole, 4):
+        k = int.from_bytes(data[start : start + 4], "little") * multiplier & mask
+        k = (k ^ k >> 24) * multiplier & mask
+        h = h * multiplier & mask ^ k
+    if rest := data[whole:]:
+        h = (h ^ int.from_bytes(rest, "little")) * multiplier & mask
+    h = (h ^ h >> 13) * multiplier & mask
+    return h ^ h >> 15
+
+
+def render(user_id: str, payloads: Sequence[Payload], clock: float, settings: OracleSettings) -> dict[str, Any] | None:
+    """The record of a user, all but its version; None when nothing is known any more."""
+    ordered = sorted(payloads, key=lambda payload: (payload.t, payload.partition, payload.offset))
+    if len({(payload.product_id, payload.session_id) for payload in payloads}) > 10 * settings.max_sessions_per_user:
+        raise BeyondTheOracleError(f"{user_id!r} has more sessions than are remembered")
+    newest = ordered[-1].t
+    if newest + settings.lookback_seconds < clock:
+        return None
+    window = [payload for payload in ordered if payload.t >= newest - settings.lookback_seconds]
+    by_session: dict[tuple[str | None, str], list[Payload]] = defaultdict(list)
+    for payload in window:
+        by_session[payload.product_id, payload.session_id].append(payload)
+    sessions = [render_session(session, settings) for session in by_session.values()]
+    sessions.sort(key=lambda session: (-session["last_seen_at"], session["session_id"], session["product_id"] or ""))
+    record = {
+        "schema_version": 1,
+        "user_id": user_id,
+        "email": last_given(payload.email for payload in window) if settings.include_email else None,
+        "updated_at": newest,
+        "expires_at": newest + settings.lookback_seconds,
+        "sessions": sessions[: settings.max_sessions_per_user],
+        "truncated": False,
+    }
+    size = len(json.dumps(record, ensure_ascii=False).encode())
+    if size > settings.max_record_bytes:
+        raise BeyondTheOracleError(f"the record of {user_id!r} has {size} bytes and would be cut")
+    return record
+
+
+def render_session(payloads: Sequence[Payload], settings: OracleSettings) -> dict[str, Any]:
+    """The entry of one session; its payloads come in order."""
+    lines = [line for payload in payloads for line in payload.lines][-settings.max_actions_per_session :]
+    numbered = [f"{position}. {line}" for position, line in enumerate(lines, start=1)]
+    return {
+        "session_id": payloads[0].session_id,
+        "product_id": payloads[0].product_id,
+        "conversation_id": last_given(payload.conversation_id for payload in payloads),
+        "last_seen_at": payloads[-1].t,
+        "action_count": len(lines),
+        "context": "\n".join(["Recent activity:", *numbered]) if lines else "",
+    }
+
+
+def last_given(values: Iterable[str | None]) -> str | None:
+    """The last one that is there."""
+    return next((value for value in reversed(list(values)) if value is not None), None)
