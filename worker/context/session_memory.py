@@ -29,8 +29,8 @@ NOTHING = Stamped(NEVER, -1, "")
 class SessionMemory:
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
-    Holds the newest `max_actions` actions: a payload goes as soon as as many newer actions are here. `last_seen_at` and the
-    newest conversation id stand beside the payloads, so that dropping one never loses them. Not thread-safe.
+    Holds the newest `max_actions` actions: a payload goes as soon as as many newer actions are here. `last_seen_at` and
+    the newest conversation id stand beside the payloads, so that dropping one never loses them. Not thread-safe.
     """
 
     __slots__ = ("_action_count", "_lines", "_sources", "_times", "conversation", "last_seen_at")
