@@ -1,0 +1,394 @@
+"""The one door to confluent_kafka: its names, the configuration of every client, and what its errors mean for us.
+
+Values follow from measurements with librdkafka 2.16 and Kafka 4.4 (worker/DESIGN.md). A property that the operator gave
+wins over a default here; those that the promise depends on never come this far (`worker.kafka_properties`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from enum import Enum
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+    libversion,
+    murmur2,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package re-exports them without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ClusterMetadata,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicMetadata,
+)
+
+from worker import kafka_properties
+from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
+from worker.settings import Settings, reveal
+
+__all__ = [  # the rest of the project imports these from here
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "OFFSET_INVALID",
+    "TIMESTAMP_LOG_APPEND_TIME",
+    "TIMESTAMP_NOT_AVAILABLE",
+    "AdminClient",
+    "AlterConfigOpType",
+    "ClusterMetadata",
+    "ConfigEntry",
+    "ConfigResource",
+    "ConfigSource",
+    "Consumer",
+    "ConsumerGroupTopicPartitions",
+    "IsolationLevel",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "NewPartitions",
+    "NewTopic",
+    "OffsetSpec",
+    "Producer",
+    "ResourceType",
+    "TopicMetadata",
+    "TopicPartition",
+    "libversion",
+    "murmur2",
+]
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+DEFAULT_MAX_MESSAGE_BYTES = 1_000_000  # librdkafka's; below the broker's default of 1 048 588
+QUEUE_KBYTES = 65_536
+QUEUE_MESSAGES = 100_000
+
+
+class ClientConfig(dict[str, Any]):
+    """A client's configuration. It may hold secrets in the clear, so its text tells names only."""
+
+    def __repr__(self) -> str:
+        return f"ClientConfig({', '.join(sorted(self))})"
+
+
+def consumer_config(settings: Settings, *, partition_eof: bool = False) -> ClientConfig:
+    """The group consumer of the service. Start offsets are given explicitly, commits are the checkpoint's."""
+    config: dict[str, Any] = {
+        "group.id": settings.group_id,
+        "group.protocol": settings.group_protocol,
+        "max.poll.interval.ms": 300_000,
+        "enable.partition.eof": partition_eof,
+        **_READING,
+    }
+    if settings.group_protocol == "classic":  # with `consumer` these are the broker's, and librdkafka refuses them
+        config |= {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": settings.session_timeout_ms,
+            "heartbeat.interval.ms": settings.heartbeat_interval_ms,
+        }
+    return _client(settings, config, without=kafka_properties.PRODUCER_ONLY)
+
+
+def reader_config(settings: Settings) -> ClientConfig:
+    """A consumer outside of any group: `assign` with explicit offsets, never `subscribe`, never `commit`."""
+    config = {"group.id": f"{settings.group_id}-reader", "enable.partition.eof": True, **_READING}
+    membership = {"group.instance.id", "group.remote.assignor", "group.protocol.type"}
+    return _client(settings, config, without=kafka_properties.PRODUCER_ONLY | membership)
+
+
+def producer_config(
+    settings: Settings,
+    *,
+    linger_ms: float = 5,
+    compression: str = "lz4",
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+    batch_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+) -> ClientConfig:
+    """The idempotent producer: nothing lost or reordered by a retry, nothing kept beyond the session.
+
+    A batch above the topic's max.message.bytes fails every record in it, so `batch_bytes` stays below the smallest one.
+    """
+    config = {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",  # Java's default: the chat layer may co-partition its join
+        "compression.type": compression,
+        "linger.ms": linger_ms,
+        "delivery.timeout.ms": settings.delivery_timeout_ms,
+        "queue.buffering.max.messages": QUEUE_MESSAGES,
+        "queue.buffering.max.kbytes": max(QUEUE_KBYTES, 2 * max_message_bytes // 1024),
+        "message.max.bytes": max_message_bytes,
+        "batch.size": batch_bytes,
+        "delivery.report.only.error": True,
+    }
+    return _client(settings, config, without=kafka_properties.CONSUMER_ONLY)
+
+
+def admin_config(settings: Settings) -> ClientConfig:
+    """A client for questions and topics."""
+    return _client(settings, {}, without=kafka_properties.CONSUMER_ONLY | kafka_properties.PRODUCER_ONLY)
+
+
+_READING = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 100,  # a new or resumed partition waits behind the running fetch for this long
+    "fetch.queue.backoff.ms": 5,  # the default of 1 s stalls whenever the bounded queue is full
+    "fetch.error.backoff.ms": 100,
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16_384,
+}
+
+
+def _client(settings: Settings, config: dict[str, Any], *, without: frozenset[str]) -> ClientConfig:
+    given = {name: reveal(value) for name, value in settings.kafka.items() if name not in without}
+    everywhere = {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": f"{settings.group_id}@{socket.gethostname()}-{os.getpid()}",
+        "allow.auto.create.topics": False,
+        "topic.metadata.refresh.interval.ms": 60_000,
+        "log.connection.close": False,
+        "socket.keepalive.enable": True,
+    }
+    result = ClientConfig(everywhere | config | given)
+    if "debug" not in result:  # librdkafka's debug lines through a logger can keep poll() from ever returning
+        result["logger"] = client_log()
+    return result
+
+
+# --- librdkafka's own log --------------------------------------------------------------------------------------------
+
+# Lines about connections come by the dozen with every broker restart; what matters of them reaches us as errors.
+_NOISE = frozenset(
+    {"FAIL", "ERROR", "DISCONNECT", "CLSDISC", "CONFWARN", "REQTMOUT", "CONNECT", "HBUPDATE", "TERMINATE"}
+)
+
+
+def client_log() -> logging.Logger:
+    """The logger of librdkafka's lines: its levels, but the noise of connections, and all below a warning, is DEBUG."""
+    logger = logging.getLogger("librdkafka")
+    if _demote_noise not in logger.filters:
+        logger.addFilter(_demote_noise)
+    return logger
+
+
+def _demote_noise(record: logging.LogRecord) -> bool:
+    facility = record.args[0] if isinstance(record.args, tuple) and record.args else ""
+    if facility in _NOISE or record.levelno < logging.WARNING:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return logging.getLogger(record.name).isEnabledFor(record.levelno)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+class Meaning(Enum):
+    """What an error of the client means for the step that met it."""
+
+    UNREACHABLE = "unreachable"
+    NOT_AUTHORIZED = "not_authorized"
+    TOPIC_MISSING = "topic_missing"
+    TOPIC_MISCONFIGURED = "topic_misconfigured"
+    USAGE = "usage"
+    CLIENT_FATAL = "client_fatal"
+    MIGRATED = "migrated"
+    CORRUPTED = "corrupted"
+    RETRIABLE = "retriable"
+    RECORD_REFUSED = "record_refused"
+
+
+MEANINGS: dict[Meaning, tuple[str, ...]] = {
+    Meaning.UNREACHABLE: (
+        "_TRANSPORT",
+        "_ALL_BROKERS_DOWN",
+        "_RESOLVE",
+        "_TIMED_OUT",
+        "_FAIL",
+        "_UNKNOWN_BROKER",
+        "_NODE_UPDATE",
+    ),
+    Meaning.NOT_AUTHORIZED: (
+        *("_AUTHENTICATION", "_SSL", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "ILLEGAL_SASL_STATE"),
+        *("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED"),
+        *("TRANSACTIONAL_ID_AUTHORIZATION_FAILED", "SECURITY_DISABLED"),
+        *("DELEGATION_TOKEN_AUTHORIZATION_FAILED", "DELEGATION_TOKEN_EXPIRED", "DELEGATION_TOKEN_NOT_FOUND"),
+    ),
+    Meaning.TOPIC_MISSING: ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "UNKNOWN_TOPIC_ID"),
+    Meaning.TOPIC_MISCONFIGURED: (
+        *("INVALID_CONFIG", "INVALID_PARTITIONS", "INVALID_REPLICATION_FACTOR", "INVALID_REPLICA_ASSIGNMENT"),
+        "POLICY_VIOLATION",
+    ),
+    Meaning.USAGE: (
+        *("_INVALID_ARG", "_NOT_CONFIGURED", "TOPIC_EXCEPTION", "INVALID_GROUP_ID", "INVALID_SESSION_TIMEOUT"),
+        *("INCONSISTENT_GROUP_PROTOCOL", "UNSUPPORTED_ASSIGNOR", "UNSUPPORTED_VERSION", "_UNSUPPORTED_FEATURE"),
+        *("UNSUPPORTED_COMPRESSION_TYPE", "INVALID_REQUIRED_ACKS", "UNSUPPORTED_FOR_MESSAGE_FORMAT"),
+    ),
+    Meaning.CLIENT_FATAL: (
+        *(
+            "_FATAL",
+            "_FENCED",
+            "FENCED_INSTANCE_ID",
+            "UNRELEASED_INSTANCE_ID",
+            "PRODUCER_FENCED",
+            "INVALID_PRODUCER_EPOCH",
+        ),
+        *("INVALID_PRODUCER_ID_MAPPING", "_CRIT_SYS_RESOURCE", "_DESTROY", "_GAPLESS_GUARANTEE"),
+    ),
+    Meaning.MIGRATED: (
+        *("UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION", "FENCED_MEMBER_EPOCH", "_ASSIGNMENT_LOST", "_MAX_POLL_EXCEEDED"),
+        *("MEMBER_ID_REQUIRED", "_STATE"),
+    ),
+    Meaning.CORRUPTED: (  # whether a record got through is not known, or the position is not in the log
+        *("_MSG_TIMED_OUT", "_TIMED_OUT_QUEUE", "_PURGE_QUEUE", "_PURGE_INFLIGHT", "_DESTROY_BROKER"),
+        *("OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET", "_LOG_TRUNCATION", "_NO_OFFSET", "_INCONSISTENT"),
+        *(
+            "OUT_OF_ORDER_SEQUENCE_NUMBER",
+            "DUPLICATE_SEQUENCE_NUMBER",
+            "UNKNOWN_PRODUCER_ID",
+            "OFFSET_METADATA_TOO_LARGE",
+        ),
+    ),
+    Meaning.RETRIABLE: (
+        *("BROKER_NOT_AVAILABLE", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE"),
+        *("COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "NOT_CONTROLLER"),
+        *("NETWORK_EXCEPTION", "REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"),
+        *("REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH", "UNSTABLE_OFFSET_COMMIT", "KAFKA_STORAGE_ERROR"),
+        *("FENCED_LEADER_EPOCH", "UNKNOWN_LEADER_EPOCH", "OFFSET_NOT_AVAILABLE", "GROUP_MAX_SIZE_REACHED"),
+        *("THROTTLING_QUOTA_EXCEEDED", "FETCH_SESSION_ID_NOT_FOUND", "INVALID_FETCH_SESSION_EPOCH"),
+        *("REBOOTSTRAP_REQUIRED", "LISTENER_NOT_FOUND", "PREFERRED_LEADER_NOT_AVAILABLE", "STALE_BROKER_EPOCH"),
+        *("CONCURRENT_TRANSACTIONS", "INCONSISTENT_TOPIC_ID", "_WAIT_COORD", "_WAIT_CACHE", "_IN_PROGRESS"),
+        *(
+            "_PREV_IN_PROGRESS",
+            "_RETRY",
+            "TOPIC_ALREADY_EXISTS",
+            "_QUEUE_FULL",
+            "_ISR_INSUFF",
+            "_OUTDATED",
+            "_INTR",
+            "_CONFLICT",
+        ),
+    ),
+    Meaning.RECORD_REFUSED: (  # the broker or the client does not take this record, or one in its batch
+        *("MSG_SIZE_TOO_LARGE", "INVALID_MSG_SIZE", "INVALID_MSG", "INVALID_RECORD", "INVALID_TIMESTAMP"),
+        *("RECORD_LIST_TOO_LARGE", "_INVALID_DIFFERENT_RECORD", "_BAD_MSG", "_BAD_COMPRESSION"),
+    ),
+}
+_MEANING_OF = {getattr(KafkaError, name): meaning for meaning, names in MEANINGS.items() for name in names}
+
+_EXITS = {
+    Meaning.UNREACHABLE: (
+        ExitCode.BROKER_UNREACHABLE,
+        "check bootstrap_servers, the network, and security.protocol in [kafka]",
+    ),
+    Meaning.NOT_AUTHORIZED: (
+        ExitCode.NOT_AUTHORIZED,
+        "check the credentials ([kafka] sasl.*, ssl.*) and the broker's ACLs",
+    ),
+    Meaning.TOPIC_MISSING: (ExitCode.TOPIC_MISSING, "create the topic, or check the topic names in the settings"),
+    Meaning.TOPIC_MISCONFIGURED: (
+        ExitCode.TOPIC_MISCONFIGURED,
+        "create the topic by hand as `context-worker topics --help` says",
+    ),
+    Meaning.USAGE: (ExitCode.USAGE, "correct the setting or property that is named"),
+    Meaning.CLIENT_FATAL: (
+        ExitCode.CLIENT_FATAL,
+        "start the member again; a second live one with the same id must stop",
+    ),
+    Meaning.RECORD_REFUSED: (ExitCode.FAILED, "the record itself is not accepted; see the topic's max.message.bytes"),
+}
+
+
+def error_of(exc: KafkaException | KafkaError) -> KafkaError:
+    """The error inside an exception of the client."""
+    if isinstance(exc, KafkaError):
+        return exc
+    inner = exc.args[0] if exc.args else None
+    return inner if isinstance(inner, KafkaError) else KafkaError(KafkaError.UNKNOWN, str(exc))
+
+
+def meaning_of(exc: KafkaException | KafkaError) -> Meaning | None:
+    """What the error means; None = nobody foresaw it. What the client calls fatal is, whatever its code."""
+    error = error_of(exc)
+    if error.fatal():
+        return Meaning.CLIENT_FATAL
+    found = _MEANING_OF.get(error.code())
+    return Meaning.RETRIABLE if found is None and error.retriable() else found
+
+
+def refuses_record(error: KafkaError) -> bool:
+    """Whether a delivery failed because of a record (this one, or another in its batch), not because of the broker."""
+    return meaning_of(error) is Meaning.RECORD_REFUSED
+
+
+def translate(exc: KafkaException | KafkaError, doing: str, *, running: bool = False) -> WorkerError:
+    """The project's error for one of the client's; raise it `from exc`. `doing` completes "while …".
+
+    A command gives up on a broker that cannot be reached (Fatal); with `running`, the service waits for it (Retriable),
+    and its stall watch says when enough is enough.
+    """
+    error = error_of(exc)
+    meaning = meaning_of(error)
+    text = f"while {doing}: {_plain_text(error)} ({error.name()})"
+    if meaning is Meaning.RETRIABLE or (meaning is Meaning.UNREACHABLE and running):
+        return Retriable(text)
+    if meaning is Meaning.MIGRATED:
+        return TaskMigrated(text)
+    if meaning is Meaning.CORRUPTED:
+        return TaskCorrupted(text)
+    code, hint = (ExitCode.FAILED, "") if meaning is None else _EXITS[meaning]
+    return Fatal(code, text, hint=_nearest_property(error) or hint)
+
+
+_NO_SUCH_PROPERTY = re.compile(r'No such configuration property: "([^"]+)"')
+
+
+def _plain_text(error: KafkaError) -> str:
+    return error.str().removeprefix("Broker: ").removeprefix("Local: ")
+
+
+def _nearest_property(error: KafkaError) -> str:
+    found = _NO_SUCH_PROPERTY.search(error.str())
+    nearest = kafka_properties.nearest(found.group(1)) if found else ""
+    return f"did you mean {nearest}?" if nearest else ""
+
+
+class Admin(AdminClient):
+    """An admin client that remembers the last errors of its connections: why a broker cannot be reached."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bootstrap_servers = settings.bootstrap_servers
+        self._errors: list[KafkaError] = []
+        config = admin_config(settings)
+        config["error_cb"] = self._errors.append
+        try:
+            super().__init__(config)
+        except KafkaException as exc:
+            raise translate(exc, "setting up the Kafka client") from exc
+
+    def why(self) -> KafkaError | None:
+        """The most telling error so far: a refused credential before a refused connection; None when there was none."""
+        self.poll(0)
+        credentials = [error for error in self._errors if meaning_of(error) is Meaning.NOT_AUTHORIZED]
+        return next(iter(credentials or self._errors), None)
