@@ -306,9 +306,12 @@ def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[
 def hold(
     session: Session, stream_time: float, payload: Payload, settings: OracleSettings, counts: Counter[str]
 ) -> None:
-    """Keep an anonymous payload; the oldest give way when there are too many actions."""
+    """Keep an anonymous payload; the oldest give way when there are too many actions, but never the newest."""
     session.held.append((stream_time, payload))
-    while sum(max(1, len(held.lines)) for _, held in session.held) > settings.max_actions_per_session:
+    while (
+        len(session.held) > 1
+        and sum(max(1, len(held.lines)) for _, held in session.held) > settings.max_actions_per_session
+    ):
         counts["held, given up"] += 1
         session.held.pop(0)
 

@@ -151,6 +151,15 @@ def test_held_payloads_are_bounded_by_age_and_by_actions() -> None:
     assert lines_of(record_of("u", log)["sessions"][0]) == ["kept"] * 100
 
 
+def test_one_held_payload_may_have_more_actions_than_are_held() -> None:
+    log = Log()
+    log.payload(at=0, actions=[click("pushed out")])
+    log.payload(at=1, actions=[click("kept")] * 250)
+    log.payload(at=2, actions=[], user_id="u")
+
+    assert lines_of(record_of("u", log)["sessions"][0]) == ["kept"] * 200
+
+
 def test_ages_in_a_session_are_stream_time_not_event_time() -> None:
     log = Log()
     log.payload(at=0, forwarded_at=NOW - 5000, actions=[click("said to be old")])

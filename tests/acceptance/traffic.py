@@ -185,6 +185,8 @@ class _Traffic:
             moments = times(80, recent, end)
             yield Visit(self._session_id(), "acme", moments, [None] * 79 + [person], (3, 6))
         yield Visit(self._session_id(), "acme", times(3, recent, end), [people[40]] * 3, (250, 260))
+        for person in people[41:50]:  # few payloads with very many actions, or none
+            yield Visit(self._session_id(), "acme", times(3, recent, end), [None, None, person], (0, 260))
         for person in people[50:65]:  # identified once, then on for longer than a link lasts
             start = rng.uniform(plan.start, end - 3.5 * plan.link_retention_s)
             moments = times(25, start, start + 3.5 * plan.link_retention_s)
