@@ -15,7 +15,8 @@ from schemas.codec import Payload
 from worker.context.session_memory import NEVER
 from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
-from worker.pipeline.repartition import Emission, Lineage
+from worker.pipeline.record import SourceRecord
+from worker.pipeline.repartition import Emission
 from worker.pipeline.restore_point import RestorePoint
 
 
@@ -31,16 +32,15 @@ class LinkPolicy:
 
 
 class InputPayload(NamedTuple):
-    """A readable record of the input topic: the payload, its original bytes, and its times."""
+    """A readable record of the input topic: the record itself, the payload in it, and its times."""
 
-    offset: int
+    source: SourceRecord
     payload: Payload
-    value: bytes
     time: EventTime
 
 
 class Held(NamedTuple):
-    """A payload whose user is not known yet. `at` is the task's stream time when it came, `before` that before it came."""
+    """A payload whose user is not known yet. `at`: the stream time when it came; `before`: the one before that."""
 
     at: float
     before: float
@@ -49,7 +49,7 @@ class Held(NamedTuple):
 
     @property
     def offset(self) -> int:
-        return self.emission.lineage.source_offset
+        return self.emission.source.offset
 
 
 class Session:
@@ -87,12 +87,11 @@ class Session:
 class BySession:
     """The state of one input partition. `apply` takes its readable records in offset order."""
 
-    def __init__(self, policy: LinkPolicy, partition: int, start: RestorePoint) -> None:
+    def __init__(self, policy: LinkPolicy, start: RestorePoint) -> None:
         self.counts: Counter[str] = Counter()
         self.stream_time = start.stream_time
         self.next_offset = start.offset
         self._policy = policy
-        self._partition = partition
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
         self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
         self._holding: OrderedDict[SessionKey, Session] = OrderedDict()  # by the newest payload they hold
@@ -114,7 +113,7 @@ class BySession:
     def apply(self, record: InputPayload) -> list[Emission]:
         """Fold one record in; what goes to which user because of it. While restoring, the caller drops the result."""
         before = self.stream_time
-        self.next_offset = record.offset + 1
+        self.next_offset = record.source.offset + 1
         if record.time.stream_time > before:
             self.stream_time = record.time.stream_time
         payload = record.payload
@@ -123,18 +122,21 @@ class BySession:
         if user and self._is_anonymous(user):
             self.counts["anonymous_user_id"] += 1
             user = ""
-        lineage = Lineage(self._partition, record.offset, record.time.event_time, record.time.stream_time)
+        emission = Emission(user or session.user, record.source, record.time.event_time, record.time.stream_time)
         if user:
-            return self._link(session, user, before, Emission(user, lineage, record.value))
+            return self._link(session, before, emission)
         if session.user:
-            return [Emission(session.user, lineage, record.value)]
-        actions = max(1, len(payload.actions))
-        self._hold(session, Held(self.stream_time, before, Emission("", lineage, record.value), actions))
+            return [emission]
+        self._hold(session, Held(self.stream_time, before, emission, max(1, len(payload.actions))))
         return []
 
     def skip(self, offset: int) -> None:
         """A record that is nobody's context, or a dead letter: it only moves the position."""
         self.next_offset = offset + 1
+
+    def advance_to(self, next_offset: int) -> None:
+        """The position moved over offsets that hold no record (transaction markers, a deleted range)."""
+        self.next_offset = max(self.next_offset, next_offset)
 
     def _is_anonymous(self, user_id: str) -> bool:
         pattern = self._policy.anonymous_user_id
@@ -160,17 +162,19 @@ class BySession:
             self._drop_oldest_held(session)
         return session
 
-    def _link(self, session: Session, user: str, before: float, emission: Emission) -> list[Emission]:
-        emissions = [Emission(user, held.emission.lineage, held.emission.value) for held in session.held]
-        emissions.append(emission)
+    def _link(self, session: Session, before: float, emission: Emission) -> list[Emission]:
+        user = emission.user_id
+        emissions = [emission]
         if session.held:
+            emissions = [held.emission._replace(user_id=user) for held in session.held]
+            emissions.append(emission)
             self._release(session)
         if session.user and session.user != user:
             self.counts["users_switched"] += 1
         session.user = user
         session.confirmed_at = self.stream_time
         session.confirmed_before = before
-        session.confirmed_offset = emission.lineage.source_offset
+        session.confirmed_offset = emission.source.offset
         self._confirmed[session.key] = session
         self._confirmed.move_to_end(session.key)
         return emissions
@@ -190,7 +194,7 @@ class BySession:
         self._bound_holding()
 
     def _bound_holding(self) -> None:
-        """At most `max_held_sessions` hold something that still counts; beyond that the one that holds the oldest lets go."""
+        """At most `max_held_sessions` hold something that counts; beyond that the one that holds the oldest lets go."""
         self._expire_holding()
         if len(self._holding) > self._policy.max_held_sessions:
             self._release(self._oldest_held()[3])
@@ -227,7 +231,7 @@ class BySession:
     # --- forgetting and the restore point ------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Let go of the sessions that were not seen within the retention. What the stage decides does not hang on it."""
+        """Let go of the sessions that were not seen within the retention. No decision hangs on when this is done."""
         oldest = self.stream_time - self._policy.retention_s
         while self._sessions:
             session = next(iter(self._sessions.values()))

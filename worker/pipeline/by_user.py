@@ -1,8 +1,8 @@
 """The second stage: remember what each user did, say who changed, and render the record of each.
 
-A fold in any order over one repartition partition: what it says of a user depends on which payloads arrived, never on how
-they interleave. Lateness and forgetting go by the task's stream time; the wall clock only lets users of a silent partition
-expire (`design`: it never enters what is stored).
+A fold in any order over one repartition partition: what it says of a user depends on which payloads arrived, never on
+how they interleave. Lateness and forgetting go by the task's stream time; the wall clock only lets users of a silent
+partition expire, and never enters what is stored.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Segment:
 class UserStart:
     """What a by_user task knows when it begins.
 
-    `committed`: below it records rebuild state and nothing is published. `end`: the end of the partition as it was then;
-    restored users are published once it is reached. `now`: wall clock, Unix seconds.
+    `committed`: below it records rebuild state and nothing is published. `end`: the end of the partition as it was
+    then; restored users are published once it is reached. `now`: wall clock, Unix seconds.
     """
 
     point: RestorePoint
@@ -90,6 +90,7 @@ class ByUser:
         self._policy = policy
         self._committed = start.committed
         self._end = start.end
+        self._seen_end = start.end
         self._follows_time = start.point.stream_time == NEVER  # unknown: it is found again while restoring
         self._quiet_since = start.now
         self._users: dict[str, User] = {}
@@ -116,6 +117,14 @@ class ByUser:
         """The position moved over offsets that hold no record (transaction markers, a deleted tail)."""
         self.next_offset = max(self.next_offset, next_offset)
 
+    def see_end(self, end: int) -> None:
+        """The partition reaches at least to here by now: users do not expire by the wall clock before that is read."""
+        self._seen_end = max(self._seen_end, end)
+
+    def stay_awake(self, now: float) -> None:
+        """What came before `now` may not have been seen yet (the process was stopped): the silence begins here."""
+        self._quiet_since = max(self._quiet_since, now)
+
     # --- folding in ----------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, timestamp: float, record: Routed | Reset) -> None:
@@ -128,18 +137,18 @@ class ByUser:
         self.next_offset = offset + 1
         self._quiet_since = timestamp
         if isinstance(record, Reset):
-            self._reset(offset, record.user_id, timestamp if record.mark is None else record.mark, restoring)
+            self._reset(offset, record.user_id, timestamp if record.mark is None else record.mark, restoring=restoring)
         else:
-            self._add(offset, record, restoring)
+            self._add(offset, record, restoring=restoring)
 
-    def _reset(self, offset: int, user_id: str, at: float, restoring: bool) -> None:
+    def _reset(self, offset: int, user_id: str, at: float, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
         mark = max(at, user.newest)
         user.reset(mark)
         self._note(offset, mark)
-        self._change(user_id, user, restoring)
+        self._change(user_id, user, restoring=restoring)
 
-    def _add(self, offset: int, record: Routed, restoring: bool) -> None:
+    def _add(self, offset: int, record: Routed, *, restoring: bool) -> None:
         lineage = record.lineage
         if (not restoring or self._follows_time) and lineage.stream_time > self.stream_time:
             self.stream_time = lineage.stream_time
@@ -161,7 +170,7 @@ class ByUser:
             user.add(_seen(record), self._policy.render.max_actions_per_session)
             if len(user.sessions) > self._policy.hard_sessions:
                 self.counts["sessions_dropped"] += user.bound_sessions(self._policy.hard_sessions)
-            self._change(record.user_id, user, restoring)
+            self._change(record.user_id, user, restoring=restoring)
 
     def _user(self, user_id: str, offset: int) -> User:
         user = self._users.get(user_id)
@@ -170,7 +179,7 @@ class ByUser:
         user.version = max(user.version, offset)
         return user
 
-    def _change(self, user_id: str, user: User, restoring: bool) -> None:
+    def _change(self, user_id: str, user: User, *, restoring: bool) -> None:
         if not restoring:
             self._changed[user_id] = None
             return
@@ -211,10 +220,12 @@ class ByUser:
         self._forget()
         return out
 
-    def change_again(self, user_id: str) -> None:
-        """The record of this user did not get out: it is rendered again with the next ones."""
-        if user_id in self._users:
-            self._changed[user_id] = None
+    def change_again(self, user_id: str) -> bool:
+        """The record of this user did not get out: it is rendered again. False = not a user of ours."""
+        if user_id not in self._users:
+            return False
+        self._changed[user_id] = None
+        return True
 
     def _render(self, user_id: str, clock: float) -> bytes | None:
         user = self._users[user_id]
@@ -237,7 +248,7 @@ class ByUser:
             heappush(self._fading, (max(user.newest, user.mark) + self._policy.retention_s, user_id))
 
     def _expire(self, clock: float) -> None:
-        """Whose record is out and older than the lookback has changed. A deadline in the queue may be too early, never late."""
+        """Whose record is out and older than the lookback has changed. A queued deadline may be too early, never late."""
         queue, lookback = self._expiry, self._policy.render.lookback_s
         while queue and queue[0][0] < clock:
             _, user_id = heappop(queue)

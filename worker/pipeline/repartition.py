@@ -10,14 +10,14 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from worker.pipeline.record import Headers, SourceRecord
+
 FORM = 1
 LINEAGE = "lineage"
 MARK = "mark"
 _LINEAGE = struct.Struct(">Biqdd")
 _MARK = struct.Struct(">Bd")
 _LINEAGE_BYTES = _LINEAGE.size
-
-Headers = list[tuple[str, bytes]]
 
 
 class UnknownForm(ValueError):
@@ -34,11 +34,12 @@ class Lineage(NamedTuple):
 
 
 class Emission(NamedTuple):
-    """A payload on its way to its user."""
+    """A payload on its way to its user: the record it came in, and when it happened (Unix seconds)."""
 
     user_id: str
-    lineage: Lineage
-    value: bytes
+    source: SourceRecord
+    event_time: float
+    stream_time: float
 
 
 class Routed(NamedTuple):
@@ -56,9 +57,11 @@ class Reset(NamedTuple):
     mark: float | None
 
 
-def lineage_headers(lineage: Lineage) -> Headers:
-    """The headers of a payload's record."""
-    return [(LINEAGE, _LINEAGE.pack(FORM, *lineage))]
+def lineage_headers(emission: Emission) -> Headers:
+    """The headers of a payload's record; its key is the user id, its value the source's."""
+    source = emission.source
+    packed = _LINEAGE.pack(FORM, source.partition, source.offset, emission.event_time, emission.stream_time)
+    return [(LINEAGE, packed)]
 
 
 def reset_headers(mark: float | None) -> Headers:
@@ -78,7 +81,7 @@ def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> Rou
     if value is None:
         return Reset(user_id, _read_mark(headers))
     for name, packed in headers or ():
-        if name == LINEAGE and len(packed) == _LINEAGE_BYTES and packed[0] == FORM:
+        if name == LINEAGE and packed is not None and len(packed) == _LINEAGE_BYTES and packed[0] == FORM:
             return Routed(user_id, Lineage(*_LINEAGE.unpack(packed)[1:]), value)
     raise UnknownForm(f"a record with the headers {headers!r}; this version reads form {FORM}")
 
@@ -86,7 +89,7 @@ def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> Rou
 def _read_mark(headers: Headers | None) -> float | None:
     for name, packed in headers or ():
         if name == MARK:
-            if len(packed) != _MARK.size or packed[0] != FORM:
+            if packed is None or len(packed) != _MARK.size or packed[0] != FORM:
                 raise UnknownForm(f"a reset with the mark {packed!r}; this version reads form {FORM}")
             return float(_MARK.unpack(packed)[1])
     return None

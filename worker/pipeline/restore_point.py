@@ -14,8 +14,8 @@ VERSION = 1
 class RestorePoint(NamedTuple):
     """The oldest record that a task's state rests on, and the stream time that the task goes on from.
 
-    by_user: the stream time as it stands at the committed offset; by_session: as it stood before the record at `offset`.
-    NEVER = unknown.
+    by_user: the stream time as it stands at the committed offset; by_session: as it stood before the record at
+    `offset`. NEVER = unknown.
     """
 
     offset: int

@@ -1,0 +1,225 @@
+"""The composition root of `run`: the only place that makes clients, tasks and the loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import cast
+
+from worker.errors import ExitCode
+from worker.kafka import (
+    Admin,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+    consumer_config,
+    producer_config,
+    reader_config,
+    translate,
+)
+from worker.metrics import Metrics
+from worker.pipeline.by_session import LinkPolicy
+from worker.pipeline.by_user import UserPolicy
+from worker.pipeline.rendering import RenderPolicy
+from worker.runtime.assignment import Assignment
+from worker.runtime.checkpoint import Checkpoint
+from worker.runtime.clients import ConsumerLike, ProducerLike
+from worker.runtime.clock import Clock, SystemClock
+from worker.runtime.dead_letters import DeadLetters
+from worker.runtime.offsets import Offsets
+from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, MakeProducer, Outbox
+from worker.runtime.poll_loop import LoopPolicy, PollLoop
+from worker.runtime.refusals import Refusals
+from worker.runtime.restore import Start
+from worker.runtime.task import Channels, SessionTask, Task, TaskId, UserTask
+from worker.settings import Settings
+from worker.topics import TopicReport, ensure_topics
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 5.0  # leaving the group; a client that hangs longer is left behind
+LARGEST_BATCH_BYTES = 1_000_000
+
+
+def run_service(settings: Settings) -> ExitCode:
+    """Run one member of the group until SIGTERM or SIGINT. To be called from the main thread.
+
+    Raises:
+        Fatal: the process has to end with the error's exit code.
+    """
+    clock = SystemClock()
+    admin = Admin(settings)
+    report = ensure_topics(admin, settings)
+    for warning in report.warnings:
+        log.warning("%s", warning)
+    service = Service(settings, admin, report, clock)
+    restore_handlers = _stop_on_signals(service.loop.stop)
+    log.info("started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic)
+    try:
+        service.loop.run()
+    finally:
+        restore_handlers()
+        closed = service.close()
+        log.info("stopped; counted since the start: %s", service.metrics.snapshot())
+        if not closed:
+            log.error("the Kafka client did not close within %.0f s and is left behind", CLOSE_TIMEOUT_S)
+            logging.shutdown()
+            os._exit(ExitCode.UNCLEAN_STOP)
+    return ExitCode.OK
+
+
+class Service:
+    """All parts of one member, wired."""
+
+    def __init__(self, settings: Settings, admin: Admin, report: TopicReport, clock: Clock) -> None:
+        self.metrics = Metrics()
+        self._settings = settings
+        self._clock = clock
+        flush_timeout_s = settings.delivery_timeout_ms / 1000 + 1
+        limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
+        self._outbox = Outbox(_producer_maker(settings, limits), limits, clock, patience_s=flush_timeout_s)
+        dead_letters = DeadLetters(
+            self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version()
+        )
+        self._channels = Channels(
+            self._outbox, dead_letters, self.metrics, settings.repartition_topic, settings.output_topic
+        )
+        self._link_policy = link_policy(settings)
+        self._user_policy = user_policy(settings, limits[settings.output_topic])
+        refusals = Refusals(
+            self._outbox,
+            dead_letters,
+            clock,
+            settings.output_topic,
+            flush_timeout_s,
+            lambda: list(assignment.tasks.values()),
+        )
+        checkpoint = Checkpoint(self._outbox, refusals.settle, clock, self.metrics)
+        self._consumer = _make_consumer(settings, checkpoint.on_commit)
+        assignment = Assignment(
+            self._make_task,
+            Offsets(admin, lambda: Consumer(reader_config(settings)), clock),
+            checkpoint,
+            self._outbox,
+            clock,
+            restore_s={
+                settings.input_topic: settings.retention_s + settings.link_retention_s,
+                settings.repartition_topic: None,
+            },
+            close_timeout_s=flush_timeout_s,
+        )
+        self.loop = PollLoop(
+            LoopPolicy(
+                topics=(settings.input_topic, settings.repartition_topic),
+                publish_interval_s=settings.publish_interval_ms / 1000,
+                commit_interval_s=settings.commit_interval_s,
+                flush_timeout_s=flush_timeout_s,
+                session_timeout_s=settings.effective_session_timeout_ms / 1000,
+            ),
+            self._consumer,
+            assignment,
+            checkpoint,
+            self._outbox,
+            clock,
+            self.metrics,
+        )
+
+    def _make_task(self, task_id: TaskId, start: Start) -> Task:
+        if task_id[0] == self._settings.input_topic:
+            return SessionTask(task_id, start, self._link_policy, self._settings.max_clock_skew_s, self._channels)
+        return UserTask(task_id, start, self._user_policy, self._channels, self._clock.wall())
+
+    def close(self) -> bool:
+        """Leave the group; False when the client hangs: without a broker that may be for ever, so it gets a thread."""
+        closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
+        self._outbox.abandon()
+        return not closing.is_alive()
+
+
+def link_policy(settings: Settings) -> LinkPolicy:
+    """The by_session stage's policy."""
+    pattern = settings.anonymous_user_id_pattern
+    return LinkPolicy(
+        retention_s=settings.retention_s,
+        link_retention_s=settings.link_retention_s,
+        max_actions_per_session=settings.max_actions_per_session,
+        max_held_sessions=settings.max_held_sessions,
+        anonymous_user_id=re.compile(pattern) if pattern else None,
+    )
+
+
+def user_policy(settings: Settings, output_max_message_bytes: int) -> UserPolicy:
+    """The by_user stage's policy. A record is never larger than its topic takes."""
+    max_record_bytes = min(settings.max_record_bytes, output_max_message_bytes - MAX_RECORD_OVERHEAD_BYTES)
+    return UserPolicy(
+        RenderPolicy(
+            lookback_s=settings.lookback_seconds,
+            max_sessions=settings.max_sessions_per_user,
+            max_actions_per_session=settings.max_actions_per_session,
+            max_record_bytes=max_record_bytes,
+            include_email=settings.include_email,
+        ),
+        idle_after_s=settings.idle_after_s,
+        expire_idle_users=settings.expire_idle_users,
+    )
+
+
+def software_version() -> str:
+    """What goes into a dead letter's headers."""
+    try:
+        return version("user-context-worker")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _make_consumer(
+    settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
+) -> ConsumerLike:
+    config = consumer_config(settings)
+    config["on_commit"] = on_commit
+    try:
+        return cast(ConsumerLike, Consumer(config))
+    except KafkaException as exc:
+        raise translate(exc, "setting up the consumer") from exc
+
+
+def _producer_maker(settings: Settings, limits: dict[str, int]) -> MakeProducer:
+    largest, smallest = max(limits.values()), min(limits.values())
+    config = producer_config(settings, max_message_bytes=largest, batch_bytes=min(LARGEST_BATCH_BYTES, smallest))
+
+    def make(on_delivery: Callable[[KafkaError | None, Message], None]) -> ProducerLike:
+        try:
+            return cast(ProducerLike, Producer({**config, "on_delivery": on_delivery}))
+        except KafkaException as exc:
+            raise translate(exc, "setting up the producer") from exc
+
+    return make
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:
+    """SIGTERM and SIGINT set a flag; a second one has the default effect. Returns what puts the old handlers back."""
+    names = (signal.SIGTERM, signal.SIGINT)
+    before = {name: signal.getsignal(name) for name in names}
+
+    def put_back() -> None:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop()
+        put_back()
+
+    for name in names:
+        signal.signal(name, handle)
+    return put_back

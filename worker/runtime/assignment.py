@@ -1,0 +1,175 @@
+"""Which tasks this member has: assigned, revoked and lost are three methods with three meanings.
+
+They run inside the consumer's poll. They never raise (what escapes a rebalance callback loses records or restores
+nothing); what went wrong is kept, and the poll loop raises it before it touches a record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from worker.errors import TaskCorrupted, WorkerError
+from worker.kafka import TopicPartition
+from worker.pipeline.restore_point import RestorePoint, decode
+from worker.runtime.checkpoint import Checkpoint
+from worker.runtime.clients import ConsumerLike
+from worker.runtime.clock import Clock
+from worker.runtime.offsets import Offsets
+from worker.runtime.outbox import Outbox
+from worker.runtime.restore import Committed, LogBounds, Start, start_of
+from worker.runtime.task import Task, TaskId, TaskState
+
+log = logging.getLogger(__name__)
+
+MakeTask = Callable[[TaskId, Start], Task]
+
+
+class Assignment:
+    """The tasks of the partitions that this member owns now.
+
+    `restore_s` says for a topic how far before the committed offset a restore begins where no restore point was committed;
+    None = at the start of the log.
+    """
+
+    def __init__(
+        self,
+        make_task: MakeTask,
+        offsets: Offsets,
+        checkpoint: Checkpoint,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        restore_s: dict[str, float | None],
+        close_timeout_s: float,
+    ) -> None:
+        self.tasks: dict[TaskId, Task] = {}
+        self.has_joined = False
+        self._make_task = make_task
+        self._offsets = offsets
+        self._checkpoint = checkpoint
+        self._outbox = outbox
+        self._clock = clock
+        self._restore_s = restore_s
+        self._close_timeout_s = close_timeout_s
+        self._failure: BaseException | None = None
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong in a callback."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    # --- the three callbacks -------------------------------------------------------------------------------------
+
+    def assigned(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Make a task for each partition; it starts at its restore point."""
+        self.has_joined = True
+        ids = [(item.topic, item.partition) for item in partitions]
+        began = self._clock.monotonic()
+        try:
+            starts = self._starts(consumer, ids)
+            for task_id, start in starts.items():
+                self.tasks[task_id] = self._new_task(task_id, start)
+            consumer.incremental_assign([TopicPartition(*task_id, starts[task_id].point.offset) for task_id in ids])
+        except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
+            self._failure = exc
+            self.tasks = {task_id: task for task_id, task in self.tasks.items() if task_id not in set(ids)}
+            return
+        if ids:
+            log.info("assigned %s in %.0f ms", _names(ids), (self._clock.monotonic() - began) * 1000)
+
+    def revoked(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Close clean: one checkpoint within the deadline, then let go."""
+        tasks = self._take(partitions)
+        began = self._clock.monotonic()
+        try:
+            self._checkpoint.make_and_wait(consumer, tasks, self._close_timeout_s)
+        except WorkerError as exc:
+            log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
+            self._failure = self._failure or TaskCorrupted("a checkpoint failed while partitions were revoked")
+        except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
+            self._failure = exc
+        self._drop(tasks)
+        consumer.incremental_unassign(partitions)
+        if partitions:
+            log.info("revoked %s in %.0f ms", _names(partitions), (self._clock.monotonic() - began) * 1000)
+
+    def lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Close dirty: others own the partitions by now, so nothing more of them may go out."""
+        self._drop(self._take(partitions))
+        self._outbox.discard()
+        if self.tasks:
+            self._failure = self._failure or TaskCorrupted("partitions were lost while others were worked on")
+        consumer.incremental_unassign(partitions)
+        log.warning("lost %s: their next owner restores them", _names(partitions))
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    def restart_all(self, consumer: ConsumerLike) -> None:
+        """Replace every task by one that starts from what is committed, and read again from there.
+
+        Raises:
+            KafkaException: a partition cannot be rewound.
+        """
+        for task_id, task in list(self.tasks.items()):
+            self._drop([task])
+            start = task.restart(Committed(task.committed.next_offset, decode(task.committed.metadata)))
+            self.tasks[task_id] = self._new_task(task_id, start)
+            consumer.seek(TopicPartition(*task_id, start.point.offset))
+
+    def drop_all(self) -> None:
+        """Close everything dirty."""
+        self._drop(list(self.tasks.values()))
+        self.tasks = {}
+
+    def _new_task(self, task_id: TaskId, start: Start) -> Task:
+        if start.warning:
+            log.warning(
+                "%s[%d]: %s; `context-worker replay` rebuilds what the input topic still holds", *task_id, start.warning
+            )
+        task = self._make_task(task_id, start)
+        self.note_restored(task)
+        return task
+
+    def note_restored(self, task: Task) -> None:
+        """A task that has read up to its committed offset runs."""
+        if task.state is TaskState.RESTORING and not task.to_restore:
+            task.move(TaskState.RUNNING)
+            restored = task.start.next_offset - task.start.point.offset
+            if restored:
+                log.info("restored %s[%d] from %d records", *task.id, restored)
+
+    def _starts(self, consumer: ConsumerLike, ids: list[TaskId]) -> dict[TaskId, Start]:
+        if not ids:
+            return {}
+        committed = self._offsets.committed(consumer, ids)
+        bounds = self._offsets.bounds(ids)
+        return {task_id: self._start(task_id, committed[task_id], bounds[task_id]) for task_id in ids}
+
+    def _start(self, task_id: TaskId, committed: Committed, log_bounds: LogBounds) -> Start:
+        start = start_of(committed, log_bounds, RestorePoint(log_bounds.start))
+        before_s = self._restore_s[task_id[0]]
+        if committed.next_offset is None or committed.point is not None or before_s is None or start.warning:
+            return start
+        point = self._offsets.restore_point_by_time(task_id, committed.next_offset, before_s)
+        return start_of(Committed(committed.next_offset, point), log_bounds, point)
+
+    def _take(self, partitions: Iterable[TopicPartition]) -> list[Task]:
+        taken = [self.tasks.pop((item.topic, item.partition), None) for item in partitions]
+        return [task for task in taken if task is not None]
+
+    def _drop(self, tasks: list[Task]) -> None:
+        self._checkpoint.forget(tasks)
+        for task in tasks:
+            task.move(TaskState.CLOSED)
+
+
+def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:
+    """`topic[0,2] other[1]`."""
+    by_topic: dict[str, list[int]] = {}
+    for item in partitions:
+        topic, partition = item if isinstance(item, tuple) else (item.topic, item.partition)
+        by_topic.setdefault(topic, []).append(partition)
+    return " ".join(f"{topic}[{','.join(map(str, sorted(numbers)))}]" for topic, numbers in sorted(by_topic.items()))

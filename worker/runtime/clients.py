@@ -1,0 +1,60 @@
+"""The few methods of Kafka's clients that the runtime uses: a seam small enough for a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from worker.kafka import Message, TopicPartition
+from worker.pipeline.record import Headers
+
+Rebalanced = Callable[[Any, list[TopicPartition]], None]
+
+
+class ConsumerLike(Protocol):
+    """The group's consumer. Every method is called from the thread that polls (measured: from another one it hangs)."""
+
+    def subscribe(
+        self, topics: list[str], *, on_assign: Rebalanced, on_revoke: Rebalanced, on_lost: Rebalanced
+    ) -> None: ...
+
+    def unsubscribe(self) -> None: ...
+
+    def poll(self, timeout: float) -> Message | None: ...
+
+    def consume(self, num_messages: int, timeout: float) -> list[Message]: ...
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]: ...
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None: ...
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]: ...
+
+    def seek(self, partition: TopicPartition) -> None: ...
+
+    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]: ...
+
+    def close(self) -> None: ...
+
+
+class ProducerLike(Protocol):
+    """An idempotent producer; reports only the deliveries that failed."""
+
+    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None) -> None: ...
+
+    def poll(self, timeout: float) -> int: ...
+
+    def flush(self, timeout: float) -> int: ...
+
+    def purge(self) -> None: ...
+
+    def __len__(self) -> int: ...
+
+
+def headers_of(message: Message) -> Headers | None:
+    """The headers as a list: what the client gives for a record that it read, whatever its type says."""
+    return cast("Headers | None", message.headers())

@@ -1,0 +1,123 @@
+"""What the broker says of partitions at assignment: what is committed, what the log holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from worker.context.session_memory import NEVER
+from worker.errors import Retriable
+from worker.kafka import (
+    OFFSET_INVALID,
+    TIMESTAMP_NOT_AVAILABLE,
+    AdminClient,
+    Consumer,
+    KafkaException,
+    OffsetSpec,
+    TopicPartition,
+    translate,
+)
+from worker.pipeline.restore_point import RestorePoint, decode
+from worker.runtime.clients import ConsumerLike
+from worker.runtime.clock import Clock
+from worker.runtime.restore import Committed, LogBounds
+from worker.runtime.task import TaskId
+
+T = TypeVar("T")
+
+EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+ANSWER_TIMEOUT_S = 5.0  # one question
+PATIENCE_S = 30.0  # all attempts of one question; far below max.poll.interval.ms
+FIRST_RECORD_TIMEOUT_S = 5.0
+RETRY_S = 0.1
+
+
+class Offsets:
+    """Questions to the broker, over connections of their own: the group's consumer may have a fetch parked.
+
+    `make_reader` gives a consumer outside of the group; it is made only when a record has to be looked at.
+    """
+
+    def __init__(self, admin: AdminClient, make_reader: Callable[[], Consumer], clock: Clock) -> None:
+        self._admin = admin
+        self._make_reader = make_reader
+        self._clock = clock
+
+    def committed(self, consumer: ConsumerLike, ids: Iterable[TaskId]) -> dict[TaskId, Committed]:
+        """What the group has committed.
+
+        Raises:
+            Fatal, TaskMigrated: nobody answers, or not to this member.
+        """
+        asked = [TopicPartition(*task_id) for task_id in ids]
+        answers = self._ask("reading committed offsets", lambda: consumer.committed(asked, timeout=ANSWER_TIMEOUT_S))
+        result = {}
+        for answer in answers:
+            if answer.error is not None:
+                raise translate(answer.error, "reading committed offsets")
+            nothing = answer.offset == OFFSET_INVALID or answer.offset < 0
+            metadata = None if nothing else decode(answer.metadata)
+            result[answer.topic, answer.partition] = Committed(None if nothing else answer.offset, metadata)
+        return result
+
+    def bounds(self, ids: Iterable[TaskId]) -> dict[TaskId, LogBounds]:
+        """What the logs hold. The end is the high watermark, also where a transaction is open.
+
+        Raises:
+            Fatal: nobody answers.
+        """
+        ids = list(ids)
+        starts = self._ask("reading log starts", lambda: self._list_offsets(ids, EARLIEST))
+        ends = self._ask("reading log ends", lambda: self._list_offsets(ids, LATEST))
+        return {task_id: LogBounds(starts[task_id], ends[task_id]) for task_id in ids}
+
+    def first_at_or_after(self, task_id: TaskId, timestamp: float) -> int | None:
+        """The first offset with a timestamp (Unix seconds) not below; None when there is none.
+
+        Raises:
+            Fatal: nobody answers.
+        """
+        spec = OffsetSpec.for_timestamp(max(0, int(timestamp * 1000)))
+        offset = self._ask("looking an offset up by time", lambda: self._list_offsets([task_id], spec))[task_id]
+        return offset if offset >= 0 else None
+
+    def timestamp_at(self, task_id: TaskId, offset: int) -> float | None:
+        """The timestamp of the first record at or after an offset, Unix seconds; None when none comes."""
+        reader = self._make_reader()
+        try:
+            reader.assign([TopicPartition(task_id[0], task_id[1], offset)])
+            deadline = self._clock.monotonic() + FIRST_RECORD_TIMEOUT_S
+            while self._clock.monotonic() < deadline:
+                message = reader.poll(0.1)
+                if message is None:
+                    continue
+                if message.error() is not None:
+                    return None  # the end of the partition, or an offset that is gone
+                kind, milliseconds = message.timestamp()
+                return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
+            return None
+        finally:
+            reader.close()
+
+    def restore_point_by_time(self, task_id: TaskId, committed: int, before_s: float) -> RestorePoint:
+        """Where to restore from when another tool moved the offset: `before_s` before the record at the committed one."""
+        timestamp = self.timestamp_at(task_id, committed)
+        at = (self._clock.wall() if timestamp is None else timestamp) - before_s
+        offset = self.first_at_or_after(task_id, at)
+        return RestorePoint(committed if offset is None else min(offset, committed), NEVER)
+
+    def _list_offsets(self, ids: list[TaskId], spec: OffsetSpec) -> dict[TaskId, int]:
+        asked = {TopicPartition(*task_id): spec for task_id in ids}
+        answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
+        return {(item.topic, item.partition): future.result().offset for item, future in answers.items()}
+
+    def _ask(self, doing: str, question: Callable[[], T]) -> T:
+        deadline = self._clock.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return question()
+            except KafkaException as exc:
+                if self._clock.monotonic() > deadline or not isinstance(translate(exc, doing, running=True), Retriable):
+                    raise translate(exc, doing) from exc
+                self._clock.sleep(RETRY_S)

@@ -1,0 +1,152 @@
+"""Everything the process produces goes through here: bounded, and no delivery unseen.
+
+A record that the broker refuses for itself (its size) fails the whole batch it travels in, innocent neighbours included
+(measured), so what was refused is handed back to be sent again alone. Any other failed delivery means that memory and
+topics may differ: TaskCorrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from worker.errors import Fatal, TaskCorrupted, WorkerError
+from worker.kafka import KafkaError, KafkaException, Message, error_of, refuses_record, translate
+from worker.pipeline.record import Headers
+from worker.runtime.clients import ProducerLike, headers_of
+from worker.runtime.clock import Clock
+
+MAX_RECORD_OVERHEAD_BYTES = (
+    128  # batch header (61), record header (at most 21), and room for the lengths of two headers
+)
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # the broker's default, where it may not be asked
+FULL_QUEUE_WAIT_S = 0.05
+
+PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
+
+MakeProducer = Callable[[Callable[[KafkaError | None, Message], None]], ProducerLike]
+
+
+class Outgoing(NamedTuple):
+    """A record to produce. The partition follows from the key (murmur2)."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | None = None
+
+
+class TooLarge(WorkerError):
+    """The record does not fit into its topic; nothing was sent."""
+
+
+class Outbox:
+    """A producer with a bounded queue. Not thread-safe: it lives in the poll loop's thread.
+
+    `limits` are the topics' max.message.bytes; `patience_s` is how long a full queue is waited for.
+    """
+
+    def __init__(self, make_producer: MakeProducer, limits: dict[str, int], clock: Clock, patience_s: float) -> None:
+        self._make_producer = make_producer
+        self._limits = limits
+        self._clock = clock
+        self._patience_s = patience_s
+        self._failure: WorkerError | None = None
+        self._refused: list[Outgoing] = []
+        self._producer = make_producer(self._delivered)
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Queue a record; waits while the queue is full.
+
+        Raises:
+            TooLarge: the record cannot be produced for itself.
+            TaskCorrupted: the queue stayed full for `patience_s`.
+        """
+        if self._size(outgoing) > self._limits.get(outgoing.topic, DEFAULT_MAX_MESSAGE_BYTES):
+            raise TooLarge(f"{self._size(outgoing)} bytes are too many for {outgoing.topic}")
+        deadline: float | None = None
+        while True:
+            try:
+                self._producer.produce(outgoing.topic, outgoing.value, outgoing.key, headers=outgoing.headers)
+            except BufferError:
+                now = self._clock.monotonic()
+                deadline = deadline or now + self._patience_s
+                if now > deadline:
+                    raise TaskCorrupted(f"the producer's queue stayed full for {self._patience_s:.0f} s") from None
+                self._producer.poll(FULL_QUEUE_WAIT_S)
+            except KafkaException as exc:
+                if refuses_record(error_of(exc)):
+                    raise TooLarge(f"refused for {outgoing.topic}: {exc}") from exc
+                raise translate(exc, f"producing to {outgoing.topic}", running=True) from exc
+            else:
+                return
+
+    def fits(self, outgoing: Outgoing) -> bool:
+        """Whether the record could be sent at all."""
+        return self._size(outgoing) <= self._limits.get(outgoing.topic, DEFAULT_MAX_MESSAGE_BYTES)
+
+    @staticmethod
+    def _size(outgoing: Outgoing) -> int:
+        size = MAX_RECORD_OVERHEAD_BYTES + len(outgoing.key or b"") + len(outgoing.value or b"")
+        return size + sum(len(name) + len(value or b"") + 10 for name, value in outgoing.headers or ())
+
+    def serve(self) -> None:
+        """Let delivery reports in.
+
+        Raises:
+            TaskCorrupted, Fatal: a delivery failed.
+        """
+        self._producer.poll(0)
+        self._raise_failure()
+
+    def flush(self, timeout_s: float) -> None:
+        """Every record sent so far is delivered, or known to be refused, when this returns.
+
+        Raises:
+            TaskCorrupted, Fatal: a delivery failed, or the time was up.
+        """
+        left = self._producer.flush(timeout_s)
+        self._raise_failure()
+        if left:
+            raise TaskCorrupted(f"{left} records were not delivered within {timeout_s:.1f} s")
+
+    def take_refused(self) -> list[Outgoing]:
+        """The records that the broker refused since the last call: each may be a victim of its neighbour."""
+        refused, self._refused = self._refused, []
+        return refused
+
+    @property
+    def queued(self) -> int:
+        """Records that are not known to be delivered yet."""
+        return len(self._producer)
+
+    def abandon(self) -> None:
+        """Drop what is queued: nothing more may reach the broker. The outbox cannot be used any more."""
+        self._producer.purge()
+        self._producer.flush(0)
+
+    def discard(self) -> None:
+        """Drop what is queued and begin with a fresh producer: nothing of the old one may reach the broker any more."""
+        self.abandon()
+        self._failure = None
+        self._refused = []
+        self._producer = self._make_producer(self._delivered)
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        """Delivery report; runs inside poll and flush, and only records."""
+        if error is None or error.code() in PURGED:
+            return
+        if refuses_record(error):
+            topic = message.topic() or ""
+            self._refused.append(Outgoing(topic, message.key(), message.value(), headers_of(message)))
+            return
+        failure = translate(error, f"delivering to {message.topic()}", running=True)
+        if not isinstance(failure, Fatal):
+            failure = TaskCorrupted(f"a record for {message.topic()} was not delivered: {error.str()}")
+        if self._failure is None or isinstance(failure, Fatal):
+            self._failure = failure

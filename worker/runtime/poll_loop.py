@@ -1,0 +1,251 @@
+"""The loop: poll, fold, publish, checkpoint; and what happens when one of them fails.
+
+One thread does everything. The same consumer reads both topics, and its callbacks run inside its poll.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
+from worker.kafka import KafkaError, KafkaException, Message, TopicPartition, error_of, translate
+from worker.metrics import Metrics
+from worker.runtime.assignment import Assignment
+from worker.runtime.checkpoint import Checkpoint
+from worker.runtime.clients import ConsumerLike
+from worker.runtime.clock import Clock
+from worker.runtime.commit_policy import CommitPolicy, CommitTimer
+from worker.runtime.outbox import Outbox
+from worker.runtime.task import SessionTask, Task, UserTask
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1  # the longest wait for a record; also how often users may expire
+LONGEST_BACKOFF_S = 5.0
+CALM_S = 60.0  # without a failure for this long, the next one is waited for as if it were the first
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPolicy:
+    """How the loop goes about it."""
+
+    topics: tuple[str, ...]
+    batch_size: int = 2000
+    publish_interval_s: float = 0.0
+    commit_interval_s: float = 1.0
+    flush_timeout_s: float = 15.0
+    session_timeout_s: float = 15.0
+    stop_timeout_s: float = 8.0
+
+
+class PollLoop:
+    """Runs until `stop` is called (from a signal handler: it only sets a flag) or something fatal happens."""
+
+    def __init__(
+        self,
+        policy: LoopPolicy,
+        consumer: ConsumerLike,
+        assignment: Assignment,
+        checkpoint: Checkpoint,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._policy = policy
+        self._consumer = consumer
+        self._assignment = assignment
+        self._checkpoint = checkpoint
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+        self._stopping = False
+        self._commit_timer = CommitTimer(CommitPolicy(policy.commit_interval_s), clock.monotonic())
+        self._last_turn = clock.monotonic()
+        self._last_tick = clock.monotonic()
+        self._last_failure = float("-inf")
+        self._backoff_s = 0.0
+
+    def stop(self) -> None:
+        """Finish the batch, checkpoint, leave."""
+        self._stopping = True
+
+    @property
+    def last_turn(self) -> float:
+        """When the loop last came round (monotonic)."""
+        return self._last_turn
+
+    def run(self) -> None:
+        """Work until asked to stop.
+
+        Raises:
+            Fatal: the process has to end; nothing that was not delivered is committed.
+        """
+        self._subscribe()
+        while not self._stopping:
+            try:
+                self.turn()
+            except TaskMigrated as exc:
+                self._rejoin(exc)
+            except (TaskCorrupted, Retriable) as exc:
+                self._restart(exc)
+        self._leave()
+
+    def turn(self) -> None:
+        """One round."""
+        messages = self._poll()
+        self._assignment.raise_failure()
+        self._check_ownership()
+        self._process(messages)
+        self._publish(messages)
+        self._outbox.serve()
+        if self._commit_timer.is_due(self._clock.monotonic()):
+            self._checkpoint.make(self._consumer, self._assignment.tasks.values(), self._policy.flush_timeout_s)
+            self._commit_timer.done(self._clock.monotonic())
+
+    # --- the steps of a round ------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        assignment = self._assignment
+        self._consumer.subscribe(
+            list(self._policy.topics),
+            on_assign=assignment.assigned,
+            on_revoke=assignment.revoked,
+            on_lost=assignment.lost,
+        )
+
+    def _poll(self) -> list[Message]:
+        """A batch. `consume` alone would wait its whole timeout unless the batch were full (measured)."""
+        first = self._consumer.poll(self._wait_s())
+        if first is None:
+            return []
+        return [first, *self._consumer.consume(self._policy.batch_size - 1, 0)]
+
+    def _wait_s(self) -> float:
+        waiting = [
+            task.changed_since
+            for task in self._assignment.tasks.values()
+            if isinstance(task, UserTask) and task.changed_since is not None
+        ]
+        if not waiting:
+            return POLL_S
+        return max(0.0, min(POLL_S, min(waiting) + self._policy.publish_interval_s - self._clock.monotonic()))
+
+    def _check_ownership(self) -> None:
+        """After a gap of more than half the session timeout (suspended, paused, starved) the group may have given the
+        partitions away: nothing is produced before a commit has succeeded."""
+        now = self._clock.monotonic()
+        gap, self._last_turn = now - self._last_turn, now
+        if gap <= self._policy.session_timeout_s / 2:
+            return
+        log.warning("the loop stood still for %.1f s: asking the group whether the partitions are still ours", gap)
+        wall = self._clock.wall()
+        for task in self._assignment.tasks.values():
+            if isinstance(task, UserTask):
+                task.stage.stay_awake(wall)
+        try:
+            self._checkpoint.confirm_ownership(self._consumer, self._assignment.tasks.values())
+        except WorkerError as exc:
+            raise TaskMigrated(f"after a gap of {gap:.1f} s: {exc}") from exc
+        self._last_turn = self._clock.monotonic()
+
+    def _process(self, messages: list[Message]) -> None:
+        tasks = self._assignment.tasks
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._handle(error, message)
+                continue
+            task = tasks.get((message.topic() or "", message.partition() or 0))
+            if isinstance(task, UserTask):
+                task.process(message, monotonic)
+            elif isinstance(task, SessionTask):
+                task.process(message, wall)
+            else:
+                continue  # of a partition that went away while the record was in the client's queue
+            if not task.is_running:
+                self._assignment.note_restored(task)
+
+    def _publish(self, messages: list[Message]) -> None:
+        """Publish the users of every task whose interval is over, or whose users may have expired."""
+        now = self._clock.monotonic()
+        ticks = now - self._last_tick >= POLL_S
+        if ticks:
+            self._last_tick = now
+        wall = self._clock.wall()
+        sent = 0
+        for task in list(self._assignment.tasks.values()):
+            if not messages and ticks:
+                self._catch_up(task)
+            if not isinstance(task, UserTask) or not task.is_running:
+                continue
+            since = task.changed_since
+            if (ticks and since is None) or (since is not None and now - since >= self._policy.publish_interval_s):
+                sent += task.publish(wall)
+
+    def _catch_up(self, task: Task) -> None:
+        """Where nothing arrives, the position may still have moved (markers), and so may the end."""
+        topic_partition = TopicPartition(*task.id)
+        position = self._consumer.position([topic_partition])[0].offset
+        if position > task.next_offset:
+            task.advance_to(position)
+            self._assignment.note_restored(task)
+        if isinstance(task, UserTask):
+            task.stage.see_end(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
+
+    def _handle(self, error: KafkaError, message: Message) -> None:
+        """An event instead of a record. What librdkafka goes on with by itself is left to it."""
+        failure = translate(error, f"reading {message.topic()}[{message.partition()}]", running=True)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes carry an underscore
+            raise TaskMigrated(f"{message.topic()}[{message.partition()}]: the position is not in the log any more")
+        if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.TOPIC_MISSING:
+            raise failure
+        log.warning("%s", failure)
+
+    # --- failures ------------------------------------------------------------------------------------------------
+
+    def _restart(self, error: WorkerError) -> None:
+        """Memory and topics may differ: begin again from what is committed, with a fresh producer."""
+        self._back_off(error)
+        self._outbox.discard()
+        try:
+            self._assignment.restart_all(self._consumer)
+        except KafkaException as exc:
+            self._rejoin(translate(error_of(exc), "rewinding", running=True))
+
+    def _rejoin(self, error: WorkerError) -> None:
+        """The group may count us out: drop everything and ask for partitions anew."""
+        self._back_off(error)
+        self._assignment.drop_all()
+        self._outbox.discard()
+        self._consumer.unsubscribe()
+        self._subscribe()
+        self._last_turn = self._clock.monotonic()
+
+    def _back_off(self, error: WorkerError) -> None:
+        now = self._clock.monotonic()
+        calm = now - self._last_failure > CALM_S
+        self._backoff_s = 0.1 if calm else min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._last_failure = now
+        self._metrics.add("restores_after_failure")
+        log.warning("restoring from what is committed, in %.1f s: %s", self._backoff_s, error)
+        self._clock.sleep(self._backoff_s)
+
+    def _leave(self) -> None:
+        """The last checkpoint, within one deadline.
+
+        Raises:
+            Fatal: it could not be made; a successor restores from the one before.
+        """
+        deadline = self._clock.monotonic() + self._policy.stop_timeout_s
+        try:
+            self._checkpoint.make_before(self._consumer, self._assignment.tasks.values(), deadline)
+        except WorkerError as exc:
+            raise Fatal(
+                ExitCode.UNCLEAN_STOP,
+                f"stopped without a last checkpoint: {exc}",
+                hint="nothing is lost: the next owner restores from the checkpoint before",
+            ) from exc
+        finally:
+            self._assignment.drop_all()

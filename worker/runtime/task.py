@@ -1,0 +1,249 @@
+"""The unit of work for one partition.
+
+                       assigned
+                          │
+                      ┌───▼─────┐  restored   ┌─────────┐
+                      │RESTORING├────────────▶│ RUNNING │
+                      └───┬─────┘             └────┬────┘
+        revoked, lost     │                        │  revoked, lost, failed
+                          └────────┐      ┌────────┘
+                                 ┌─▼──────▼─┐
+                                 │  CLOSED  │
+                                 └──────────┘
+
+RESTORING rebuilds memory from records below the committed offset and emits nothing. A task that failed is closed and a new
+one takes its place, from what is committed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from schemas.codec import InvalidPayload, Skip, read_payload
+from worker.errors import ExitCode, Fatal
+from worker.kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from worker.metrics import Metrics
+from worker.pipeline import repartition
+from worker.pipeline.by_session import BySession, InputPayload, LinkPolicy
+from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
+from worker.pipeline.event_time import event_time
+from worker.pipeline.record import SourceRecord
+from worker.pipeline.restore_point import RestorePoint, encode
+from worker.runtime.clients import headers_of
+from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
+from worker.runtime.outbox import Outbox, Outgoing, TooLarge
+from worker.runtime.restore import Committed, Start
+
+TopicName = str
+TaskId = tuple[TopicName, int]
+
+
+class TaskState(Enum):
+    RESTORING = "restoring"
+    RUNNING = "running"
+    CLOSED = "closed"
+
+
+LEGAL_MOVES = {
+    TaskState.RESTORING: {TaskState.RUNNING, TaskState.CLOSED},
+    TaskState.RUNNING: {TaskState.CLOSED},
+    TaskState.CLOSED: set(),
+}
+
+
+class Position(NamedTuple):
+    """What a commit stores for a partition."""
+
+    next_offset: int
+    metadata: str
+
+
+class Task:
+    """What both kinds of task have: a partition, a life cycle, and a position to commit."""
+
+    stage: BySession | ByUser
+
+    def __init__(self, task_id: TaskId, start: Start) -> None:
+        self.id = task_id
+        self.state = TaskState.RESTORING
+        self.start = start
+        self.committed = Position(start.next_offset, encode(start.point))  # what is known to be committed
+        self.is_committed = False  # whether the group has it, too
+
+    def move(self, state: TaskState) -> None:
+        """The only way to change the state."""
+        if state not in LEGAL_MOVES[self.state]:
+            raise AssertionError(f"task {self.id} cannot go from {self.state} to {state}")
+        self.state = state
+
+    @property
+    def next_offset(self) -> int:
+        return self.stage.next_offset
+
+    @property
+    def is_running(self) -> bool:
+        return self.state is TaskState.RUNNING
+
+    @property
+    def to_restore(self) -> int:
+        """Offsets still to be read before the task runs."""
+        return max(0, self.start.next_offset - self.stage.next_offset)
+
+    def advance_to(self, next_offset: int) -> None:
+        """The consumer's position: it moves over offsets that hold no record for us."""
+        self.stage.advance_to(next_offset)
+
+    def position(self) -> Position:
+        return Position(self.stage.next_offset, encode(self.stage.restore_point()))
+
+    def restart(self, committed: Committed) -> Start:
+        """The start of the task that takes this one's place after a failure."""
+        next_offset = committed.next_offset
+        assert next_offset is not None
+        point = committed.point or RestorePoint(next_offset)
+        return Start(point, next_offset, max(self.start.end, self.stage.next_offset))
+
+
+class SessionTask(Task):
+    """One partition of the input topic."""
+
+    stage: BySession
+
+    def __init__(
+        self, task_id: TaskId, start: Start, policy: LinkPolicy, max_clock_skew_s: float, channels: Channels
+    ) -> None:
+        super().__init__(task_id, start)
+        self.stage = BySession(policy, start.point)
+        self._max_clock_skew_s = max_clock_skew_s
+        self._channels = channels
+
+    def process(self, message: Message, now: float) -> None:
+        """Fold one record in and send what it yields. `now` is the wall clock.
+
+        Raises:
+            TaskCorrupted, Fatal: something could not be sent.
+        """
+        offset = message.offset()
+        assert offset is not None
+        running = offset >= self.start.next_offset
+        source = source_record(message, offset)
+        try:
+            payload = read_payload(source.value)
+        except InvalidPayload as exc:
+            self.stage.skip(offset)
+            if running:
+                self._channels.dead_letters.write(source, exc.reason, exc.field)
+            return
+        if isinstance(payload, Skip):
+            self.stage.skip(offset)
+            if running:
+                self._channels.metrics.add("skipped", payload.value)
+            return
+        time = event_time(payload.forwarded_at, source.timestamp, now, self._max_clock_skew_s)
+        emissions = self.stage.apply(InputPayload(source, payload, time))
+        if running:
+            self._count(source, payload.session_id, clamped=time.clamped)
+            for emission in emissions:
+                self._send(emission)
+
+    def _count(self, source: SourceRecord, session_id: str, *, clamped: bool) -> None:
+        metrics = self._channels.metrics
+        metrics.add("payloads")
+        if clamped:
+            metrics.add("clamped_event_times")
+        if source.key != session_id.encode():
+            metrics.add("key_mismatches")
+
+    def _send(self, emission: repartition.Emission) -> None:
+        channels = self._channels
+        try:
+            channels.outbox.send(repartition_record(channels.repartition_topic, emission))
+        except TooLarge:
+            channels.dead_letters.write(emission.source, TOO_LARGE)
+        else:
+            channels.metrics.add("routed")
+
+
+class UserTask(Task):
+    """One partition of the repartition topic."""
+
+    stage: ByUser
+
+    def __init__(self, task_id: TaskId, start: Start, policy: UserPolicy, channels: Channels, now: float) -> None:
+        super().__init__(task_id, start)
+        self.stage = ByUser(policy, UserStart(start.point, start.next_offset, start.end, now))
+        self._channels = channels
+        self.changed_since: float | None = None  # monotonic; since when a changed user waits
+
+    def process(self, message: Message, monotonic: float) -> None:
+        """Fold one record in.
+
+        Raises:
+            Fatal: the record has a form that this version does not know.
+        """
+        offset = message.offset()
+        assert offset is not None
+        try:
+            record = repartition.read(message.key(), message.value(), headers_of(message))
+            self.stage.apply(offset, message.timestamp()[1] / 1000, record)
+        except repartition.UnknownForm as exc:
+            raise Fatal(
+                ExitCode.UNKNOWN_FORM,
+                f"{self.id[0]}[{self.id[1]}] offset {offset} holds {exc}",
+                hint="run a version of user-context-worker that is at least as new as the one that wrote it, "
+                "and let nothing else write to this topic",
+            ) from exc
+        if self.changed_since is None and self.stage.has_changes:
+            self.changed_since = monotonic
+
+    def publish(self, now: float) -> int:
+        """Send the record of every changed or expired user; how many. `now` is the wall clock.
+
+        Raises:
+            TaskCorrupted, Fatal: something could not be sent.
+        """
+        self.changed_since = None
+        channels = self._channels
+        records = self.stage.publish(now)
+        for user_id, value in records:
+            self.send(user_id, value)
+        if records:
+            tombstones = sum(value is None for _, value in records)
+            channels.metrics.add("published", "context", len(records) - tombstones)
+            channels.metrics.add("published", "tombstone", tombstones)
+        return len(records)
+
+    def send(self, user_id: str, value: bytes | None) -> None:
+        """A user's record to the output topic; to the dead letters when it is refused for itself."""
+        channels = self._channels
+        outgoing = Outgoing(channels.output_topic, user_id.encode(), value)
+        try:
+            channels.outbox.send(outgoing)
+        except TooLarge:
+            source = SourceRecord(self.id[1], self.stage.next_offset - 1, None, outgoing.key, value, None)
+            channels.dead_letters.write(source, TOO_LARGE)
+
+
+class Channels(NamedTuple):
+    """Where a task sends things."""
+
+    outbox: Outbox
+    dead_letters: DeadLetters
+    metrics: Metrics
+    repartition_topic: TopicName
+    output_topic: TopicName
+
+
+def repartition_record(topic: TopicName, emission: repartition.Emission) -> Outgoing:
+    """A payload as a record of the repartition topic."""
+    return Outgoing(topic, emission.user_id.encode(), emission.source.value, repartition.lineage_headers(emission))
+
+
+def source_record(message: Message, offset: int) -> SourceRecord:
+    """What the client delivered, as a value."""
+    kind, milliseconds = message.timestamp()
+    timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
+    return SourceRecord(
+        message.partition() or 0, offset, timestamp, message.key(), message.value(), headers_of(message)
+    )
