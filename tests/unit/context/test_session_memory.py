@@ -1,0 +1,104 @@
+"""What is remembered of one session."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from worker.context.session_memory import NEVER, NOTHING, SessionMemory, activity_text, source_of
+
+
+def remember(*payloads: tuple[float, int, str], max_actions: int | None = None) -> SessionMemory:
+    """Each payload is (event time, source, its lines as one letter each)."""
+    memory = SessionMemory()
+    for event_time, source, letters in payloads:
+        memory.add(event_time, source, tuple(letters), max_actions)
+    return memory
+
+
+def all_lines(memory: SessionMemory) -> str:
+    return "".join(memory.lines_since(NEVER, None))
+
+
+def test_a_source_sorts_by_partition_then_offset() -> None:
+    places = [(0, 0), (0, 1), (0, 2**48 - 1), (1, 0), (7, 3)]
+    assert [source_of(*place) for place in places] == sorted(source_of(*place) for place in places)
+
+
+def test_an_empty_memory_was_never_seen() -> None:
+    memory = SessionMemory()
+    assert memory.is_empty
+    assert memory.last_seen_at == NEVER
+    assert memory.conversation == NOTHING
+    assert memory.lines_since(NEVER, None) == []
+    memory.forget_before(5)
+    assert memory.is_empty
+
+
+def test_actions_are_in_the_order_of_event_time_then_source_however_they_come_in() -> None:
+    payloads = [(1.0, 9, "ab"), (2.0, 1, "c"), (2.0, 2, "d"), (2.0, 5, "e"), (3.0, 0, "f")]
+    for order in permutations(payloads):
+        assert all_lines(remember(*order)) == "abcdef"
+
+
+def test_a_repeat_changes_nothing() -> None:
+    memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
+    assert memory.add(1.0, 1, ("a",), None) is False
+    assert all_lines(memory) == "ab"
+
+
+def test_a_payload_without_actions_counts_for_when_the_session_was_seen() -> None:
+    memory = remember((1.0, 1, "a"), (5.0, 2, ""))
+    assert (memory.last_seen_at, all_lines(memory)) == (5.0, "a")
+    assert remember((5.0, 2, "")).is_empty
+
+
+def test_a_late_payload_does_not_move_last_seen_at_back() -> None:
+    assert remember((5.0, 1, "a"), (1.0, 2, "b")).last_seen_at == 5.0
+
+
+def test_a_payload_goes_as_soon_as_as_many_newer_actions_are_here() -> None:
+    payloads = [(1.0, 1, "ab"), (2.0, 2, "cd"), (3.0, 3, "e")]
+    for order in permutations(payloads):
+        assert all_lines(remember(*order, max_actions=3)) == "cde"
+        assert "".join(remember(*order, max_actions=2).lines_since(NEVER, 2)) == "de"
+
+
+def test_a_payload_larger_than_the_bound_is_read_up_to_the_bound() -> None:
+    memory = remember((1.0, 1, "a"), (2.0, 2, "bcdefg"), max_actions=3)
+    assert "".join(memory.lines_since(NEVER, 3)) == "efg"
+
+
+def test_lines_since_a_time_include_that_time() -> None:
+    memory = remember((1.0, 1, "a"), (2.0, 2, "b"), (3.0, 3, "c"))
+    assert memory.lines_since(2.0, None) == ["b", "c"]
+    assert memory.lines_since(1.0, None) == ["a", "b", "c"]
+    assert memory.lines_since(2.5, 5) == ["c"]
+    assert memory.lines_since(9.0, None) == []
+
+
+def test_forgetting_keeps_when_it_was_seen_and_the_conversation() -> None:
+    memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
+    memory.name_conversation(1.0, 1, "c_1")
+    memory.forget_before(1.0)
+    assert all_lines(memory) == "ab"
+    memory.forget_before(2.0)
+    assert all_lines(memory) == "b"
+    memory.forget_before(9.0)
+    assert memory.is_empty
+    assert (memory.last_seen_at, memory.conversation.value) == (2.0, "c_1")
+
+
+def test_the_newest_conversation_that_is_not_empty_counts() -> None:
+    for order in permutations([(1.0, 1, "c_1"), (3.0, 1, "c_3"), (3.0, 0, "c_2"), (9.0, 9, "")]):
+        memory = SessionMemory()
+        for event_time, source, conversation in order:
+            memory.name_conversation(event_time, source, conversation)
+        assert memory.conversation.value == "c_3"
+
+
+def test_activity_is_a_heading_and_numbered_lines() -> None:
+    assert activity_text(["a", "b"]) == "Recent activity:\n1. a\n2. b"
+
+
+def test_there_is_no_heading_without_actions() -> None:
+    assert activity_text([]) == ""

@@ -1,0 +1,93 @@
+"""What is remembered of one user."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from worker.context.session_memory import NEVER, NOTHING
+from worker.context.user_memory import Seen, SessionKey, UserMemory
+
+PS_1 = SessionKey("acme", "ps_1")
+PS_2 = SessionKey("acme", "ps_2")
+
+
+def remember(*payloads: Seen) -> UserMemory:
+    memory = UserMemory()
+    for seen in payloads:
+        memory.add(seen)
+    return memory
+
+
+def keys(memory: UserMemory, since: float = NEVER, max_sessions: int = 20) -> list[SessionKey]:
+    return [key for key, _ in memory.recent(since, max_sessions)]
+
+
+def test_sessions_are_newest_first_ties_by_session_then_product() -> None:
+    payloads = [
+        Seen(SessionKey("b", "ps_1"), 5.0, 1),
+        Seen(SessionKey("a", "ps_1"), 5.0, 2),
+        Seen(SessionKey("a", "ps_0"), 5.0, 3),
+        Seen(SessionKey("z", "ps_9"), 7.0, 4),
+        Seen(SessionKey("z", "ps_8"), 1.0, 5),
+    ]
+    for order in permutations(payloads):
+        assert keys(remember(*order)) == [("z", "ps_9"), ("a", "ps_0"), ("a", "ps_1"), ("b", "ps_1"), ("z", "ps_8")]
+
+
+def test_only_recent_sessions_are_listed_and_no_more_than_asked_for() -> None:
+    memory = remember(Seen(PS_1, 1.0, 1), Seen(PS_2, 2.0, 2))
+    assert keys(memory, since=2.0) == [PS_2]
+    assert keys(memory, since=1.0) == [PS_2, PS_1]
+    assert keys(memory, max_sessions=1) == [PS_2]
+    assert keys(memory, since=3.0) == []
+
+
+def test_the_newest_event_is_that_of_all_sessions() -> None:
+    assert UserMemory().newest == NEVER
+    assert remember(Seen(PS_1, 5.0, 1), Seen(PS_2, 2.0, 2)).newest == 5.0
+
+
+def test_the_newest_email_counts_in_any_order() -> None:
+    payloads = [
+        Seen(PS_1, 1.0, 1, email="old@example.com"),
+        Seen(PS_2, 2.0, 2, email="new@example.com"),
+        Seen(PS_2, 3.0, 3),
+    ]
+    for order in permutations(payloads):
+        memory = remember(*order)
+        assert memory.email_since(2.0) == "new@example.com"
+        assert memory.email_since(2.5) == ""
+    assert UserMemory().email_since(NEVER) == ""
+
+
+def test_a_repeat_changes_nothing() -> None:
+    once = Seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com")
+    memory = remember(once, once, once._replace(event_time=9.0, conversation_id="c_2", email="b@example.com"))
+    assert memory.newest == 1.0
+    assert memory.email.value == "a@example.com"
+    assert memory.sessions[PS_1].conversation.value == "c_1"
+    assert memory.sessions[PS_1].lines_since(NEVER, None) == ["a"]
+
+
+def test_beyond_the_bound_the_sessions_seen_least_recently_go() -> None:
+    memory = remember(*[Seen(SessionKey("", f"ps_{n}"), float(n), n) for n in range(5)])
+    assert memory.bound_sessions(5) == 0
+    assert memory.bound_sessions(2) == 3
+    assert keys(memory) == [("", "ps_4"), ("", "ps_3")]
+
+
+def test_forgetting_drops_sessions_and_the_older_payloads_of_the_others() -> None:
+    memory = remember(Seen(PS_1, 1.0, 1, ("a",)), Seen(PS_2, 1.0, 2, ("b",)), Seen(PS_2, 3.0, 3, ("c",)))
+    memory.forget_before(2.0)
+    assert keys(memory) == [PS_2]
+    assert memory.sessions[PS_2].lines_since(NEVER, None) == ["c"]
+    assert memory.newest == 3.0
+    memory.forget_before(4.0)
+    assert memory.sessions == {}
+    assert memory.newest == NEVER
+
+
+def test_clearing_forgets_everything() -> None:
+    memory = remember(Seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com"))
+    memory.clear()
+    assert (memory.sessions, memory.email, memory.newest) == ({}, NOTHING, NEVER)
