@@ -1,0 +1,259 @@
+"""Find the broker, create the topics that are missing, verify all of them: at every start, before a record is read.
+
+A topic that would break the promise is refused. What cannot be seen (no right to describe) is a warning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from worker import topic_policy
+from worker.errors import ExitCode, Fatal
+from worker.kafka import (
+    AclOperation,
+    Admin,
+    ClusterMetadata,
+    ConfigResource,
+    KafkaError,
+    KafkaException,
+    Meaning,
+    NewTopic,
+    ResourceType,
+    TopicCollection,
+    error_of,
+    meaning_of,
+    translate,
+)
+from worker.settings import Settings
+from worker.topic_policy import Role, Topic
+
+BROKER_TIMEOUT_S = 10.0
+ATTEMPT_S = 2.5  # a refused credential is told after one attempt, an unreachable broker after all
+REQUEST_TIMEOUT_S = 10.0
+CREATION_TIMEOUT_S = 10.0  # until every broker knows a new topic
+
+_RIGHTS = {
+    Role.INPUT: (AclOperation.READ,),
+    Role.REPARTITION: (AclOperation.READ, AclOperation.WRITE),
+    Role.OUTPUT: (AclOperation.WRITE,),
+    Role.DEAD_LETTERS: (AclOperation.WRITE,),
+    Role.SESSIONS: (AclOperation.WRITE,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What was found or made: a topic for each role that the settings use, and what the operator should know."""
+
+    topics: Mapping[Role, Topic]
+    warnings: tuple[str, ...]
+
+    @property
+    def partitions(self) -> dict[str, int]:
+        """The partition count of every topic, by name."""
+        return {topic.name: topic.partitions for topic in self.topics.values()}
+
+    @property
+    def max_message_bytes(self) -> dict[str, int]:
+        """What our topics take, by name (a larger batch is refused as a whole); without those that do not say."""
+        ours = (topic for topic in self.topics.values() if topic.role.ours)
+        return {topic.name: topic.max_message_bytes for topic in ours if topic.config is not None}
+
+
+def ensure_topics(admin: Admin, settings: Settings) -> TopicReport:
+    """Create what is missing of ours (if `create_topics`) and verify all. Two members may do so at once.
+
+    Raises:
+        Fatal: BROKER_UNREACHABLE, TOPIC_MISSING, TOPIC_MISCONFIGURED or NOT_AUTHORIZED.
+    """
+    wanted = topic_policy.names(settings)
+    cluster = find_broker(admin)
+    manageable = cluster.controller_id in cluster.brokers  # an embedded broker has none, and cannot be asked
+    if manageable:
+        _check_rights(admin, wanted, cluster)
+    _require_input(settings, cluster)
+    missing = {role: name for role, name in wanted.items() if name not in cluster.topics}
+    if missing:
+        known = _describe(admin, [settings.input_topic])[0] if manageable else {}
+        source = _topic(Role.INPUT, settings.input_topic, cluster, known)
+        cluster = _create_missing(admin, missing, settings, source)
+    configs, unseen = _describe(admin, wanted.values()) if manageable else ({}, [_UNMANAGEABLE])
+    topics = {role: _topic(role, name, cluster, configs, created=role in missing) for role, name in wanted.items()}
+    _refuse_mistakes(topics, settings)
+    return TopicReport(topics, (*unseen, *topic_policy.warnings(topics, settings)))
+
+
+_UNMANAGEABLE = "the cluster has no controller that answers: the topics' configurations were not verified"
+
+
+def find_broker(admin: Admin) -> ClusterMetadata:
+    """The cluster's topics and brokers. Raises Fatal (BROKER_UNREACHABLE, NOT_AUTHORIZED) within about ten seconds."""
+    deadline = time.monotonic() + BROKER_TIMEOUT_S
+    while True:
+        try:
+            return admin.list_topics(timeout=ATTEMPT_S)
+        except KafkaException as exc:
+            why = admin.why()
+            refused = why is not None and meaning_of(why) is Meaning.NOT_AUTHORIZED
+            if refused or meaning_of(exc) is not Meaning.UNREACHABLE or time.monotonic() >= deadline:
+                raise translate(why or exc, f"connecting to {admin.bootstrap_servers}") from exc
+
+
+def _topic(
+    role: Role, name: str, cluster: ClusterMetadata, configs: Mapping[str, Mapping[str, str]], *, created: bool = False
+) -> Topic:
+    return Topic(name, role, len(cluster.topics[name].partitions), configs.get(name), created)
+
+
+def _require_input(settings: Settings, cluster: ClusterMetadata) -> None:
+    name = settings.input_topic
+    if name in cluster.topics and cluster.topics[name].partitions:
+        return
+    alike = difflib.get_close_matches(name, cluster.topics, n=3, cutoff=0.6)
+    near = f" (there is {', '.join(alike)})" if alike else ""
+    raise Fatal(
+        ExitCode.TOPIC_MISSING,
+        f"there is no topic {name} to read payloads from",
+        hint=f"name another with WORKER_INPUT_TOPIC{near}, or create it: kafka-topics.sh "
+        f"--bootstrap-server {settings.bootstrap_servers} --create --topic {name} --partitions 4",
+    )
+
+
+# --- rights ---
+
+
+def _check_rights(admin: Admin, wanted: Mapping[Role, str], cluster: ClusterMetadata) -> None:
+    """Refuse at once what reading or writing would be refused later. Brokers that do not tell are believed."""
+    futures = admin.describe_topics(
+        TopicCollection(list(wanted.values())), include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S
+    )
+    for role, name in wanted.items():
+        try:
+            description = futures[name].result()
+        except KafkaException as exc:
+            if meaning_of(exc) is Meaning.NOT_AUTHORIZED and (role is Role.INPUT or name in cluster.topics):
+                raise _not_authorized(name, "describe") from exc
+            continue  # missing: created or refused below
+        allowed = description.authorized_operations
+        lacking = [right for right in _RIGHTS[role] if allowed and right not in allowed]
+        if lacking:
+            raise _not_authorized(name, " and ".join(right.name.lower() for right in lacking))
+
+
+def _not_authorized(name: str, right: str) -> Fatal:
+    return Fatal(
+        ExitCode.NOT_AUTHORIZED,
+        f"no right to {right} topic {name}",
+        hint=f"grant it: kafka-acls.sh --add --allow-principal User:… --topic {name} --operation …, "
+        "or check the credentials in [kafka]",
+    )
+
+
+# --- creating ---
+
+
+def _create_missing(admin: Admin, missing: Collection[Role], settings: Settings, source: Topic) -> ClusterMetadata:
+    """Returns the cluster as it is when it shows the new topics."""
+    wanted = [_new_topic(role, settings, source) for role in missing]
+    names = [topic.topic for topic in wanted]
+    if not settings.create_topics:
+        by_hand = [_recipe(topic, admin) for topic in wanted]
+        raise Fatal(
+            ExitCode.TOPIC_MISSING,
+            f"missing, and not to be created (create_topics is false): {', '.join(names)}",
+            hint="\n     ".join(["allow it with WORKER_CREATE_TOPICS=true, or create by hand:", *by_hand]),
+        )
+    _create(admin, wanted)
+    return _wait_for(admin, names)
+
+
+def _new_topic(role: Role, settings: Settings, source: Topic) -> NewTopic:
+    """Keyed topics get the input's partition count, dead letters the broker's default; replication is the broker's."""
+    return NewTopic(
+        topic_policy.names(settings)[role],
+        num_partitions=-1 if role is Role.DEAD_LETTERS else source.partitions,
+        replication_factor=-1,
+        config=topic_policy.wanted_config(role, settings, source.max_message_bytes),
+    )
+
+
+def _create(admin: Admin, topics: list[NewTopic]) -> None:
+    by_name = {topic.topic: topic for topic in topics}
+    for name, future in admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            future.result()
+        except KafkaException as exc:
+            error = error_of(exc)
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another member was faster
+                continue
+            if meaning_of(error) is Meaning.NOT_AUTHORIZED:
+                hint = f"grant CREATE, or create it by hand: {_recipe(by_name[name], admin)}"
+                raise Fatal(ExitCode.NOT_AUTHORIZED, f"no right to create topic {name}", hint=hint) from exc
+            raise translate(exc, f"creating topic {name}") from exc
+
+
+def _recipe(topic: NewTopic, admin: Admin) -> str:
+    partitions = [] if topic.num_partitions < 0 else [f"--partitions {topic.num_partitions}"]
+    options = [f"--config {name}={value}" for name, value in (topic.config or {}).items()]
+    create = f"kafka-topics.sh --bootstrap-server {admin.bootstrap_servers} --create --topic {topic.topic}"
+    return " ".join([create, *partitions, *options])
+
+
+def _wait_for(admin: Admin, names: Iterable[str]) -> ClusterMetadata:
+    deadline = time.monotonic() + CREATION_TIMEOUT_S
+    while True:
+        cluster = find_broker(admin)
+        lacking = [name for name in names if name not in cluster.topics or not cluster.topics[name].partitions]
+        if not lacking:
+            return cluster
+        if time.monotonic() >= deadline:
+            text = f"created {', '.join(lacking)}, but the broker does not show it after {CREATION_TIMEOUT_S:.0f} s"
+            raise Fatal(ExitCode.TOPIC_MISSING, text, hint="look at the broker's log; start again when it is healthy")
+        time.sleep(0.1)
+
+
+# --- verifying ---
+
+
+def _describe(admin: Admin, names: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """The configuration of each topic by name, and a warning for each that the broker does not show."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    configs: dict[str, dict[str, str]] = {}
+    unseen: list[str] = []
+    futures: dict[ConfigResource, Future[dict[str, object]]] = admin.describe_configs(
+        resources, request_timeout=REQUEST_TIMEOUT_S
+    )
+    for resource, future in futures.items():
+        try:
+            entries = future.result()
+        except KafkaException as exc:
+            error = error_of(exc)
+            tolerable = meaning_of(error) in {Meaning.NOT_AUTHORIZED, Meaning.USAGE}  # USAGE: the broker cannot do it
+            if not tolerable:
+                raise translate(exc, f"reading the configuration of {resource.name}") from exc
+            unseen.append(f"{resource.name}: its configuration was not verified: {error.str()}")
+        else:
+            configs[resource.name] = {name: str(getattr(entry, "value", "")) for name, entry in entries.items()}
+    return configs, unseen
+
+
+def _refuse_mistakes(topics: Mapping[Role, Topic], settings: Settings) -> None:
+    found = [mistake for topic in topics.values() for mistake in topic_policy.mistakes(topic, settings)]
+    if not found:
+        return
+    lines = [f"topic {one.topic.name}: {one.name}: expected {one.expected}, seen {one.seen}" for one in found]
+    cures = [
+        f"kafka-configs.sh --bootstrap-server {settings.bootstrap_servers} --alter --entity-type topics "
+        f"--entity-name {one.topic.name} --add-config {one.name}={one.value}"
+        for one in found
+    ]
+    variables = ", ".join(sorted({one.topic.role.variable for one in found}))
+    raise Fatal(
+        ExitCode.TOPIC_MISCONFIGURED,
+        "\n".join(lines),
+        hint="\n     ".join([f"name another topic with {variables}, or change it:", *cures]),
+    )
