@@ -75,8 +75,6 @@ class LibraryBroker:
             raise OSError("librdkafka could not start its mock cluster")
         self._lib.rd_kafka_mock_set_group_consumer_session_timeout_ms(self._cluster, SESSION_TIMEOUT_MS)
         self._lib.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self._cluster, HEARTBEAT_INTERVAL_MS)
-        # With a controller to ask, what the mock cannot do is refused at once instead of timing out.
-        self._lib.rd_kafka_mock_set_controller_id(self._cluster, 1)
         self.bootstrap_servers: str = self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
         self.session_timeout_s = SESSION_TIMEOUT_MS / 1000
 
@@ -129,7 +127,6 @@ _FUNCTIONS: dict[str, tuple[type | None, list[type]]] = {
     "rd_kafka_mock_cluster_destroy": (None, [_POINTER]),
     "rd_kafka_mock_cluster_bootstraps": (_TEXT, [_POINTER]),
     "rd_kafka_mock_topic_create": (_INT, [_POINTER, _TEXT, _INT, _INT]),
-    "rd_kafka_mock_set_controller_id": (_INT, [_POINTER, ctypes.c_int32]),
     "rd_kafka_mock_set_group_consumer_session_timeout_ms": (_INT, [_POINTER, _INT]),
     "rd_kafka_mock_set_group_consumer_heartbeat_interval_ms": (_INT, [_POINTER, _INT]),
 }

@@ -61,10 +61,11 @@ def _heading(scene: Scene) -> Table:
     grid = Table.grid(expand=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(justify="right", no_wrap=True)
-    facts = f"{scene.sent} clicks sent, {scene.published} records out"
+    facts = f"{scene.sent} clicks, {scene.published} records"
     if scene.latency_ms is not None:
-        facts += f", {scene.latency_ms:.0f} ms from one to the other"
-    grid.add_row(Text(f" {facts}", style="dim"), Text(f"{scene.elapsed_s:4.1f} s ", style="bold"))
+        facts += f", {scene.latency_ms:.0f} ms in between"
+    title = Text.assemble(" ", ("user-context-worker", "bold"), (f"  {facts}", "dim"))
+    grid.add_row(title, Text(f"{scene.elapsed_s:4.1f} s ", style="bold"))
     return grid
 
 
@@ -130,18 +131,24 @@ def _people(scene: Scene) -> Panel:
 
 def _person(person: PersonView) -> tuple[Text, Text, Text, Text]:
     mark, colour = _PERSON_MARKS[person.state]
-    words = _PERSON_WORDS.get(person.state, person.newest)
-    counted = _counted(person.clicks, "click")
-    if person.state in (PersonState.RIGHT, PersonState.BEHIND):
+    words = person.newest if person.state is PersonState.RIGHT else _PERSON_WORDS[person.state]
+    counted = _counted(person.clicks, "click") if person.clicks else ""
+    if person.sessions:
         counted = f"{_counted(person.sessions, 'session')}, {counted}"
-    known = person.state in (PersonState.RIGHT, PersonState.BEHIND)
-    style = "bold" if person.just_changed else "" if person.state is PersonState.RIGHT else "dim"
+    right = person.state is PersonState.RIGHT
     return (
         Text(mark, style=colour),
-        Text(person.name, style="bold" if known else "dim"),
-        Text("" if person.state in (PersonState.AWAY, PersonState.EXPIRED) else counted, style="dim"),
-        Text(words, style=style),
+        Text(person.name, style="bold" if person.sessions else "dim"),
+        Text("" if person.state is PersonState.EXPIRED else counted, style="dim"),
+        _action(words, just_changed=person.just_changed) if right else Text(words, style=f"dim {colour}"),
     )
+
+
+def _action(line: str, *, just_changed: bool) -> Text:
+    """`type: description`, an error in red, what is new in bold."""
+    kind, colon, description = line.partition(": ")
+    text = Text(style="bold" if just_changed else "")
+    return text.append(kind + colon, style="red" if kind == "error" else "cyan").append(description)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from worker.demo.theatre import IDLE_AFTER_S, LOOKBACK_S, Theatre
 from worker.demo.topics import DEAD_LETTERS, INPUT, OUTPUT, PARTITIONS
 from worker.errors import ExitCode, Fatal
 
-KILL_AT_S = 4.9  # in the traffic: by then Mia has clicked four times and not signed up
+KILL_AT_S = 6.1  # in the traffic: by then Mia has clicked four times and not signed up
 EXPIRY_DELAY_S = IDLE_AFTER_S + 2.0  # the longest that an expired record may stay
 JOIN_TIMEOUT_S = 30.0
 REBUILD_TIMEOUT_S = 20.0  # after the group has noticed
@@ -25,12 +25,13 @@ OWNED = (PartitionState.RESTORING, PartitionState.RUNNING)
 
 @dataclass(frozen=True, slots=True)
 class _Kill:
-    """Who was killed and who is left; the partitions that have to move; when, on the monotonic clock."""
+    """Who was killed and who is left; which partitions have to move; when (monotonic); how much is to be read again."""
 
     victim: str
     survivor: str
     partitions: str
     at: float
+    to_restore: int
 
     @property
     def age_s(self) -> float:
@@ -94,24 +95,25 @@ class Story:
         theatre.enter(Stage.KILL)
         victim = group.owner(INPUT, theatre.observer.partition_of(cast.HELD_SESSION))
         survivor = next(name for name in group.members if name != victim)
-        kill = _Kill(victim, survivor, group.listed(group.owned(victim)), time.monotonic())
-        again = theatre.kill_member(victim)
-        theatre.say(f"SIGKILL for member {victim}: what it knew of {kill.partitions} is gone, Mia's clicks too")
-        theatre.say(f"Its last checkpoint says what to read again: {again} records")
+        partitions, at = group.listed(group.owned(victim)), time.monotonic()
+        kill = _Kill(victim, survivor, partitions, at, to_restore=theatre.kill_member(victim))
+        theatre.say(f"SIGKILL for member {victim}: its memory is gone, Mia's held clicks too")
+        theatre.say(f"Its last checkpoint says that {kill.to_restore} records have to be read again")
         return kill
 
     def _rebuild(self, kill: _Kill) -> None:
         """Wait until the survivor has rebuilt what the other remembered, and until every record is right again."""
         theatre = self._theatre
-        patience_s = theatre.broker.session_timeout_s
-        if theatre.play(lambda: theatre.group.are(*OWNED), patience_s + REBUILD_TIMEOUT_S):
+        if theatre.play(lambda: theatre.group.are(*OWNED), theatre.broker.session_timeout_s + REBUILD_TIMEOUT_S):
             theatre.enter(Stage.REBUILD)
-            theatre.say(f"Member {kill.survivor} takes over {kill.partitions} after {kill.age_s:.1f} s of silence")
+            theatre.say(f"Member {kill.survivor} takes over {kill.partitions}, after {kill.age_s:.1f} s of silence")
         rebuilt = theatre.play(lambda: theatre.group.are(PartitionState.RUNNING), REBUILD_TIMEOUT_S)
         if rebuilt and theatre.play(lambda: not theatre.observer.behind(time.time()), REBUILD_TIMEOUT_S):
-            told = f"memory rebuilt and all records right again {kill.age_s:.1f} s after the kill"
-            theatre.say(f"Member {kill.survivor}: {told}")
-            self._right.append(f"Member {kill.victim} was killed, {kill.survivor} took over {kill.partitions}: {told}")
+            theatre.say(f"It has rebuilt the lost memory: all records are right {kill.age_s:.1f} s after the kill")
+            self._right.append(
+                f"Member {kill.victim} was killed; {kill.survivor} took over {kill.partitions}, read {kill.to_restore}"
+                f" records again, and all was right {kill.age_s:.1f} s after the kill"
+            )
         else:
             self._wrong.append(f"{kill.age_s:.0f} s after the kill of member {kill.victim} the records were not right")
 
@@ -143,7 +145,7 @@ class Story:
         right, wrong = judge(fold, published, dead_letters, now, EXPIRY_DELAY_S)
         self._right = [*right, *self._right]
         self._wrong += wrong
-        theatre.say(f"{len(published)} records compared with a fold of {fold.payloads} payloads, each text by text")
+        theatre.say(f"The newest records of {len(published)} people compared with a fold of the input")
         return {user: UserContext.model_validate_json(value) if value else None for user, value in published.items()}
 
     def _chat(self, records: dict[str, UserContext | None]) -> None:

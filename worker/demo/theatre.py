@@ -32,7 +32,7 @@ from worker.demo.topics import (
 )
 from worker.errors import ExitCode, Fatal
 
-LOOKBACK_S = 9.0  # short, so that somebody's record expires while we watch
+LOOKBACK_S = 11.5  # short, so that somebody's record expires while we watch
 IDLE_AFTER_S = 1.0
 GROUP_ID = "demo"
 _FRAME_S = 0.08
