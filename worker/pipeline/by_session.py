@@ -15,8 +15,7 @@ from schemas.codec import Payload
 from worker.context.session_memory import NEVER
 from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
-from worker.pipeline.record import SourceRecord
-from worker.pipeline.repartition import Emission
+from worker.pipeline.repartition import write
 from worker.pipeline.restore_point import RestorePoint
 
 
@@ -31,12 +30,21 @@ class LinkPolicy:
     anonymous_user_id: re.Pattern[str] | None = None
 
 
-class InputPayload(NamedTuple):
-    """A readable record of the input topic: the record itself, the payload in it, and its times."""
+class Arrival(NamedTuple):
+    """A readable record of the input topic. `source` is whatever the caller wants back with what the record yields."""
 
-    source: SourceRecord
+    offset: int
     payload: Payload
     time: EventTime
+    source: object = None
+
+
+class Emission(NamedTuple):
+    """A record of the repartition topic: key, value, and the `source` of the arrival that it comes from."""
+
+    user_id: str
+    value: bytes
+    source: object
 
 
 class Held(NamedTuple):
@@ -44,12 +52,10 @@ class Held(NamedTuple):
 
     at: float
     before: float
-    emission: Emission
+    offset: int
     actions: int
-
-    @property
-    def offset(self) -> int:
-        return self.emission.source.offset
+    value: bytes
+    source: object
 
 
 class Session:
@@ -87,11 +93,12 @@ class Session:
 class BySession:
     """The state of one input partition. `apply` takes its readable records in offset order."""
 
-    def __init__(self, policy: LinkPolicy, start: RestorePoint) -> None:
+    def __init__(self, policy: LinkPolicy, partition: int, start: RestorePoint) -> None:
         self.counts: Counter[str] = Counter()
         self.stream_time = start.stream_time
         self.next_offset = start.offset
         self._policy = policy
+        self._partition = partition
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
         self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
         self._holding: OrderedDict[SessionKey, Session] = OrderedDict()  # by the newest payload they hold
@@ -110,25 +117,36 @@ class BySession:
     def held_payloads(self) -> int:
         return self._held_payloads
 
-    def apply(self, record: InputPayload) -> list[Emission]:
-        """Fold one record in; what goes to which user because of it. While restoring, the caller drops the result."""
+    def apply(self, arrival: Arrival, *, restoring: bool = False) -> list[Emission]:
+        """Fold one record in; what goes to which user because of it. While restoring nothing is emitted."""
         before = self.stream_time
-        self.next_offset = record.source.offset + 1
-        if record.time.stream_time > before:
-            self.stream_time = record.time.stream_time
-        payload = record.payload
+        self.next_offset = arrival.offset + 1
+        if arrival.time.stream_time > before:
+            self.stream_time = arrival.time.stream_time
+        payload = arrival.payload
         session = self._see(SessionKey(payload.product_id, payload.session_id))
         user = payload.user_id
         if user and self._is_anonymous(user):
             self.counts["anonymous_user_id"] += 1
             user = ""
-        emission = Emission(user or session.user, record.source, record.time.event_time, record.time.stream_time)
+        emissions: list[Emission] = []
         if user:
-            return self._link(session, before, emission)
-        if session.user:
-            return [emission]
-        self._hold(session, Held(self.stream_time, before, emission, max(1, len(payload.actions))))
-        return []
+            if session.held:
+                if not restoring:
+                    emissions = [Emission(user, held.value, held.source) for held in session.held]
+                self._release(session)
+            self._link(session, user, before, arrival.offset)
+        elif not session.user:
+            value = self._write(arrival)
+            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, arrival.source)
+            self._hold(session, held)
+            return emissions
+        if not restoring:
+            emissions.append(Emission(session.user, self._write(arrival), arrival.source))
+        return emissions
+
+    def _write(self, arrival: Arrival) -> bytes:
+        return write(arrival.payload, self._partition, arrival.offset, arrival.time)
 
     def skip(self, offset: int) -> None:
         """A record that is nobody's context, or a dead letter: it only moves the position."""
@@ -162,22 +180,15 @@ class BySession:
             self._drop_oldest_held(session)
         return session
 
-    def _link(self, session: Session, before: float, emission: Emission) -> list[Emission]:
-        user = emission.user_id
-        emissions = [emission]
-        if session.held:
-            emissions = [held.emission._replace(user_id=user) for held in session.held]
-            emissions.append(emission)
-            self._release(session)
+    def _link(self, session: Session, user: str, before: float, offset: int) -> None:
         if session.user and session.user != user:
             self.counts["users_switched"] += 1
         session.user = user
         session.confirmed_at = self.stream_time
         session.confirmed_before = before
-        session.confirmed_offset = emission.source.offset
+        session.confirmed_offset = offset
         self._confirmed[session.key] = session
         self._confirmed.move_to_end(session.key)
-        return emissions
 
     # --- holding -------------------------------------------------------------------------------------------------
 

@@ -11,11 +11,10 @@ from collections import Counter
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from schemas.codec import InvalidPayload, Skip, read_payload
 from worker.context.session_memory import NEVER, source_of
 from worker.context.user_memory import Seen, SessionKey, UserMemory
 from worker.pipeline.rendering import RenderPolicy, render
-from worker.pipeline.repartition import Reset, Routed, UnknownForm
+from worker.pipeline.repartition import Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 
 HARD_SESSIONS_FACTOR = 10  # sessions kept per user, in multiples of those a record shows
@@ -127,19 +126,15 @@ class ByUser:
 
     # --- folding in ----------------------------------------------------------------------------------------------
 
-    def apply(self, offset: int, timestamp: float, record: Routed | Reset) -> None:
-        """Fold one record in. `timestamp` is the record's own, Unix seconds.
-
-        Raises:
-            UnknownForm: the value is no payload that this version can read.
-        """
+    def apply(self, user_id: str, offset: int, timestamp: float, record: RoutedPayload | Reset) -> None:
+        """Fold one record in. `timestamp` is the record's own, Unix seconds."""
         restoring = offset < self._committed
         self.next_offset = offset + 1
         self._quiet_since = timestamp
-        if isinstance(record, Reset):
-            self._reset(offset, record.user_id, timestamp if record.mark is None else record.mark, restoring=restoring)
+        if isinstance(record, RoutedPayload):
+            self._add(offset, user_id, record, restoring=restoring)
         else:
-            self._add(offset, record, restoring=restoring)
+            self._reset(offset, user_id, timestamp if record.mark is None else record.mark, restoring=restoring)
 
     def _reset(self, offset: int, user_id: str, at: float, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
@@ -148,29 +143,29 @@ class ByUser:
         self._note(offset, mark)
         self._change(user_id, user, restoring=restoring)
 
-    def _add(self, offset: int, record: Routed, *, restoring: bool) -> None:
-        lineage = record.lineage
-        if (not restoring or self._follows_time) and lineage.stream_time > self.stream_time:
-            self.stream_time = lineage.stream_time
+    def _add(self, offset: int, user_id: str, record: RoutedPayload, *, restoring: bool) -> None:
+        if record.stream_time > self.stream_time and (not restoring or self._follows_time):
+            self.stream_time = record.stream_time
+        if record.stream_time > self._progress:
+            self._progress = record.stream_time
         retention = self._policy.retention_s
-        self._progress = max(self._progress, lineage.stream_time)
-        self._note(offset, lineage.event_time)
-        user = self._users.get(record.user_id)
+        self._note(offset, record.event_time)
+        user = self._users.get(user_id)
         if user is not None:
             user.version = max(user.version, offset)
             if user.mark + retention < self.stream_time:
                 user.mark = NEVER
-        if lineage.event_time < self.stream_time - retention:
+        if record.event_time < self.stream_time - retention:
             self.counts["late"] += 1
-        elif user is not None and lineage.event_time <= user.mark:
+        elif user is not None and record.event_time <= user.mark:
             self.counts["erased"] += 1
         else:
             if user is None:
-                user = self._user(record.user_id, offset)
+                user = self._user(user_id, offset)
             user.add(_seen(record), self._policy.render.max_actions_per_session)
             if len(user.sessions) > self._policy.hard_sessions:
                 self.counts["sessions_dropped"] += user.bound_sessions(self._policy.hard_sessions)
-            self._change(record.user_id, user, restoring=restoring)
+            self._change(user_id, user, restoring=restoring)
 
     def _user(self, user_id: str, offset: int) -> User:
         user = self._users.get(user_id)
@@ -248,7 +243,7 @@ class ByUser:
             heappush(self._fading, (max(user.newest, user.mark) + self._policy.retention_s, user_id))
 
     def _expire(self, clock: float) -> None:
-        """Whose record is out and older than the lookback has changed. A queued deadline may be too early, never late."""
+        """Who is out and older than the lookback has changed. A queued deadline may be too early, never late."""
         queue, lookback = self._expiry, self._policy.render.lookback_s
         while queue and queue[0][0] < clock:
             _, user_id = heappop(queue)
@@ -285,19 +280,12 @@ class ByUser:
         return RestorePoint(offset, self.stream_time)
 
 
-def _seen(record: Routed) -> Seen:
-    lineage = record.lineage
-    try:
-        payload = read_payload(record.value)
-    except InvalidPayload as exc:
-        raise UnknownForm(f"a value that is no payload: {exc}") from exc
-    if isinstance(payload, Skip):
-        raise UnknownForm(f"a value that is nobody's context: {payload.value}")
+def _seen(record: RoutedPayload) -> Seen:
     return Seen(
-        SessionKey(payload.product_id, payload.session_id),
-        lineage.event_time,
-        source_of(lineage.source_partition, lineage.source_offset),
-        payload.lines(),
-        payload.conversation_id,
-        payload.email,
+        SessionKey(record.product_id, record.session_id),
+        record.event_time,
+        source_of(record.source_partition, record.source_offset),
+        record.lines,
+        record.conversation_id,
+        record.email,
     )

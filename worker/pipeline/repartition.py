@@ -1,8 +1,9 @@
 """The form of a record on the repartition topic: the one place that writes and reads it.
 
-Form 1: key = user id, value = the input record's value byte for byte, header `lineage` = one byte of form number, then
-source partition, source offset, event time, stream time. A null value resets the user; header `mark` may carry the time
-up to which (a form number and the time), else the record's own timestamp counts.
+Form 1: key = user id, value = a MessagePack array (`RoutedPayload`): the payload's lineage and what is remembered of it,
+its actions as lines of text. Carrying the lines costs half of carrying the input's JSON, which would be parsed again
+(benchmarks/bench_form.py). A null value resets the user; header `mark` may carry the time up to which (a form number
+and the time), else the record's own timestamp counts.
 """
 
 from __future__ import annotations
@@ -10,80 +11,84 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from worker.pipeline.record import Headers, SourceRecord
+import msgspec
+
+from schemas.codec import Payload
+from worker.pipeline.event_time import EventTime
+from worker.pipeline.record import Headers
 
 FORM = 1
-LINEAGE = "lineage"
 MARK = "mark"
-_LINEAGE = struct.Struct(">Biqdd")
 _MARK = struct.Struct(">Bd")
-_LINEAGE_BYTES = _LINEAGE.size
 
 
 class UnknownForm(ValueError):
     """The record was written by a version that this one cannot read."""
 
 
-class Lineage(NamedTuple):
-    """Where a payload came from and when it happened (Unix seconds)."""
+class RoutedPayload(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A payload on its way to its user. Times in Unix seconds; an absent id is ""."""
 
+    form: int
     source_partition: int
     source_offset: int
     event_time: float
     stream_time: float
-
-
-class Emission(NamedTuple):
-    """A payload on its way to its user: the record it came in, and when it happened (Unix seconds)."""
-
-    user_id: str
-    source: SourceRecord
-    event_time: float
-    stream_time: float
-
-
-class Routed(NamedTuple):
-    """A payload that arrived for a user."""
-
-    user_id: str
-    lineage: Lineage
-    value: bytes
+    session_id: str
+    product_id: str
+    conversation_id: str
+    email: str
+    lines: tuple[str, ...]
 
 
 class Reset(NamedTuple):
-    """Forget this user up to `mark`; None = up to the record's timestamp."""
+    """Forget the user up to `mark` (Unix seconds); None = up to the record's timestamp."""
 
-    user_id: str
     mark: float | None
 
 
-def lineage_headers(emission: Emission) -> Headers:
-    """The headers of a payload's record; its key is the user id, its value the source's."""
-    source = emission.source
-    packed = _LINEAGE.pack(FORM, source.partition, source.offset, emission.event_time, emission.stream_time)
-    return [(LINEAGE, packed)]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(RoutedPayload)
+
+
+def write(payload: Payload, partition: int, offset: int, time: EventTime) -> bytes:
+    """The value of a payload's record."""
+    return _encoder.encode(
+        RoutedPayload(
+            FORM,
+            partition,
+            offset,
+            time.event_time,
+            time.stream_time,
+            payload.session_id,
+            payload.product_id,
+            payload.conversation_id,
+            payload.email,
+            payload.lines(),
+        )
+    )
+
+
+def read(value: bytes | None, headers: Headers | None) -> RoutedPayload | Reset:
+    """What a record means to its user. Headers are only looked at where the value is null.
+
+    Raises:
+        UnknownForm: the record is of a form that this version does not know.
+    """
+    if value is None:
+        return Reset(_read_mark(headers))
+    try:
+        routed = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise UnknownForm(f"a value of {len(value)} bytes that is no payload ({exc})") from exc
+    if routed.form != FORM:
+        raise UnknownForm(f"a payload in form {routed.form}; this version reads form {FORM}")
+    return routed
 
 
 def reset_headers(mark: float | None) -> Headers:
     """The headers of a reset."""
     return [] if mark is None else [(MARK, _MARK.pack(FORM, mark))]
-
-
-def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> Routed | Reset:
-    """The record's meaning.
-
-    Raises:
-        UnknownForm: the record is of a form that this version does not know.
-    """
-    if not key:
-        raise UnknownForm("a record without a key")
-    user_id = key.decode()
-    if value is None:
-        return Reset(user_id, _read_mark(headers))
-    for name, packed in headers or ():
-        if name == LINEAGE and packed is not None and len(packed) == _LINEAGE_BYTES and packed[0] == FORM:
-            return Routed(user_id, Lineage(*_LINEAGE.unpack(packed)[1:]), value)
-    raise UnknownForm(f"a record with the headers {headers!r}; this version reads form {FORM}")
 
 
 def _read_mark(headers: Headers | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from worker.kafka import Message, TopicPartition
+from worker.kafka import KafkaError, Message, TopicPartition
 from worker.pipeline.record import Headers
 
 Rebalanced = Callable[[Any, list[TopicPartition]], None]
@@ -44,7 +44,14 @@ class ConsumerLike(Protocol):
 class ProducerLike(Protocol):
     """An idempotent producer; reports only the deliveries that failed."""
 
-    def produce(self, topic: str, value: bytes | None, key: bytes | None, headers: Headers | None) -> None: ...
+    def produce(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        headers: Headers | None,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None: ...
 
     def poll(self, timeout: float) -> int: ...
 

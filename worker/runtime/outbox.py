@@ -21,6 +21,7 @@ MAX_RECORD_OVERHEAD_BYTES = (
 )
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # the broker's default, where it may not be asked
 FULL_QUEUE_WAIT_S = 0.05
+LARGE_BYTES = 16 * 1024  # a smaller record is not refused for its size by any topic of ours, only for its neighbours'
 
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 
@@ -28,12 +29,13 @@ MakeProducer = Callable[[Callable[[KafkaError | None, Message], None]], Producer
 
 
 class Outgoing(NamedTuple):
-    """A record to produce. The partition follows from the key (murmur2)."""
+    """A record to produce; the partition follows from the key (murmur2). `source`: what it was made of, for a refusal."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers | None = None
+    source: object = None
 
 
 class TooLarge(WorkerError):
@@ -67,7 +69,7 @@ class Outbox:
         deadline: float | None = None
         while True:
             try:
-                self._producer.produce(outgoing.topic, outgoing.value, outgoing.key, headers=outgoing.headers)
+                self._produce(outgoing)
             except BufferError:
                 now = self._clock.monotonic()
                 deadline = deadline or now + self._patience_s
@@ -81,9 +83,16 @@ class Outbox:
             else:
                 return
 
-    def fits(self, outgoing: Outgoing) -> bool:
-        """Whether the record could be sent at all."""
-        return self._size(outgoing) <= self._limits.get(outgoing.topic, DEFAULT_MAX_MESSAGE_BYTES)
+    def _produce(self, outgoing: Outgoing) -> None:
+        topic, key, value, headers, source = outgoing
+        if source is None or value is None or len(value) < LARGE_BYTES:
+            self._producer.produce(topic, value, key, headers=headers)
+            return
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            self._report(error, outgoing)
+
+        self._producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
 
     @staticmethod
     def _size(outgoing: Outgoing) -> int:
@@ -138,15 +147,17 @@ class Outbox:
             raise failure
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        """Delivery report; runs inside poll and flush, and only records."""
+        self._report(error, Outgoing(message.topic() or "", message.key(), message.value(), headers_of(message)))
+
+    def _report(self, error: KafkaError | None, outgoing: Outgoing) -> None:
+        """A delivery report; runs inside poll and flush, and only records."""
         if error is None or error.code() in PURGED:
             return
         if refuses_record(error):
-            topic = message.topic() or ""
-            self._refused.append(Outgoing(topic, message.key(), message.value(), headers_of(message)))
+            self._refused.append(outgoing)
             return
-        failure = translate(error, f"delivering to {message.topic()}", running=True)
+        failure = translate(error, f"delivering to {outgoing.topic}", running=True)
         if not isinstance(failure, Fatal):
-            failure = TaskCorrupted(f"a record for {message.topic()} was not delivered: {error.str()}")
+            failure = TaskCorrupted(f"a record for {outgoing.topic} was not delivered: {error.str()}")
         if self._failure is None or isinstance(failure, Fatal):
             self._failure = failure

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from schemas.codec import Payload, read_payload
-from worker.pipeline import repartition
+from worker.kafka import Message
 from worker.pipeline.record import SourceRecord
 from worker.runtime.clock import Clock
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing
-from worker.runtime.task import Task, UserTask
+from worker.runtime.task import Task, UserTask, source_record
 
 
 class Refusals:
@@ -60,14 +59,7 @@ class Refusals:
 
     @staticmethod
     def _source_of(outgoing: Outgoing) -> SourceRecord:
-        """The input record as far as the refused one tells: its key is the session id, unless it was another one."""
-        try:
-            routed = repartition.read(outgoing.key, outgoing.value, outgoing.headers)
-        except repartition.UnknownForm:
-            return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
-        if isinstance(routed, repartition.Reset):
-            return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
-        payload = read_payload(routed.value)
-        key = payload.session_id.encode() if isinstance(payload, Payload) else None
-        lineage = routed.lineage
-        return SourceRecord(lineage.source_partition, lineage.source_offset, None, key, routed.value, None)
+        """The input record it was made of; where that is not known, the refused record itself."""
+        if isinstance(outgoing.source, Message):
+            return source_record(outgoing.source)
+        return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)

@@ -18,14 +18,14 @@ one takes its place, from what is committed.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from schemas.codec import InvalidPayload, Skip, read_payload
 from worker.errors import ExitCode, Fatal
 from worker.kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from worker.metrics import Metrics
 from worker.pipeline import repartition
-from worker.pipeline.by_session import BySession, InputPayload, LinkPolicy
+from worker.pipeline.by_session import Arrival, BySession, Emission, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.event_time import event_time
 from worker.pipeline.record import SourceRecord
@@ -114,7 +114,7 @@ class SessionTask(Task):
         self, task_id: TaskId, start: Start, policy: LinkPolicy, max_clock_skew_s: float, channels: Channels
     ) -> None:
         super().__init__(task_id, start)
-        self.stage = BySession(policy, start.point)
+        self.stage = BySession(policy, task_id[1], start.point)
         self._max_clock_skew_s = max_clock_skew_s
         self._channels = channels
 
@@ -127,40 +127,40 @@ class SessionTask(Task):
         offset = message.offset()
         assert offset is not None
         running = offset >= self.start.next_offset
-        source = source_record(message, offset)
         try:
-            payload = read_payload(source.value)
+            payload = read_payload(message.value())
         except InvalidPayload as exc:
             self.stage.skip(offset)
             if running:
-                self._channels.dead_letters.write(source, exc.reason, exc.field)
+                self._channels.dead_letters.write(source_record(message), exc.reason, exc.field)
             return
         if isinstance(payload, Skip):
             self.stage.skip(offset)
             if running:
                 self._channels.metrics.add("skipped", payload.value)
             return
-        time = event_time(payload.forwarded_at, source.timestamp, now, self._max_clock_skew_s)
-        emissions = self.stage.apply(InputPayload(source, payload, time))
+        time = event_time(payload.forwarded_at, timestamp_of(message), now, self._max_clock_skew_s)
+        emissions = self.stage.apply(Arrival(offset, payload, time, message), restoring=not running)
         if running:
-            self._count(source, payload.session_id, clamped=time.clamped)
+            self._count(message, payload.session_id, clamped=time.clamped)
             for emission in emissions:
                 self._send(emission)
 
-    def _count(self, source: SourceRecord, session_id: str, *, clamped: bool) -> None:
+    def _count(self, message: Message, session_id: str, *, clamped: bool) -> None:
         metrics = self._channels.metrics
         metrics.add("payloads")
         if clamped:
             metrics.add("clamped_event_times")
-        if source.key != session_id.encode():
+        if message.key() != session_id.encode():
             metrics.add("key_mismatches")
 
-    def _send(self, emission: repartition.Emission) -> None:
+    def _send(self, emission: Emission) -> None:
         channels = self._channels
+        user_id, value, source = emission
         try:
-            channels.outbox.send(repartition_record(channels.repartition_topic, emission))
+            channels.outbox.send(Outgoing(channels.repartition_topic, user_id.encode(), value, None, source))
         except TooLarge:
-            channels.dead_letters.write(emission.source, TOO_LARGE)
+            channels.dead_letters.write(source_record(cast(Message, source)), TOO_LARGE)
         else:
             channels.metrics.add("routed")
 
@@ -185,15 +185,17 @@ class UserTask(Task):
         offset = message.offset()
         assert offset is not None
         try:
-            record = repartition.read(message.key(), message.value(), headers_of(message))
-            self.stage.apply(offset, message.timestamp()[1] / 1000, record)
-        except repartition.UnknownForm as exc:
+            value = message.value()
+            record = repartition.read(value, headers_of(message) if value is None else None)
+            user_id = (message.key() or b"").decode()
+        except (repartition.UnknownForm, UnicodeDecodeError) as exc:
             raise Fatal(
                 ExitCode.UNKNOWN_FORM,
                 f"{self.id[0]}[{self.id[1]}] offset {offset} holds {exc}",
                 hint="run a version of user-context-worker that is at least as new as the one that wrote it, "
                 "and let nothing else write to this topic",
             ) from exc
+        self.stage.apply(user_id, offset, message.timestamp()[1] / 1000, record)
         if self.changed_since is None and self.stage.has_changes:
             self.changed_since = monotonic
 
@@ -235,15 +237,15 @@ class Channels(NamedTuple):
     output_topic: TopicName
 
 
-def repartition_record(topic: TopicName, emission: repartition.Emission) -> Outgoing:
-    """A payload as a record of the repartition topic."""
-    return Outgoing(topic, emission.user_id.encode(), emission.source.value, repartition.lineage_headers(emission))
-
-
-def source_record(message: Message, offset: int) -> SourceRecord:
-    """What the client delivered, as a value."""
+def timestamp_of(message: Message) -> float | None:
+    """The record's timestamp in Unix seconds; None = it has none."""
     kind, milliseconds = message.timestamp()
-    timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
-    return SourceRecord(
-        message.partition() or 0, offset, timestamp, message.key(), message.value(), headers_of(message)
-    )
+    return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
+
+
+def source_record(message: Message) -> SourceRecord:
+    """What the client delivered, as a value."""
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return SourceRecord(partition, offset, timestamp_of(message), message.key(), message.value(), headers_of(message))
