@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -93,7 +93,7 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
 class Group:
     """A consumer group of members with the same settings, and the topics that it works on.
 
-    Leaving the context kills whoever is left. Every wait fails at once when a member ends that nobody asked to end.
+    Every wait fails at once when a member ends that nobody asked to end.
     """
 
     def __init__(self, settings: Mapping[str, object], log_dir: Path) -> None:
@@ -107,10 +107,8 @@ class Group:
         self._dismissed: set[str] = set()
         self._admin = AdminClient({"bootstrap.servers": str(settings["bootstrap_servers"]), "log_level": 0})
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Kill whoever is left."""
         for member in self._members:
             if member.exit_code is None:
                 member.resume()
@@ -123,11 +121,15 @@ class Group:
         self._members.append(member)
         return member
 
-    def stop(self, *members: Member) -> None:
-        """End the members clean, all at once, and wait for them."""
+    def dismiss(self, *members: Member) -> None:
+        """Ask the members to end clean, and go on."""
         for member in members:
             self._dismissed.add(member.name)
             member.terminate()
+
+    def stop(self, *members: Member) -> None:
+        """End the members clean, all at once, and wait for them."""
+        self.dismiss(*members)
         for member in members:
             member.wait_exit()
 

@@ -1,0 +1,129 @@
+"""One run of the main job: its topics, its settings, and whether what came out is what the oracle says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from schemas.dead_letter import DeadLetter, own_headers
+from tests.acceptance.members import Group
+from tests.acceptance.oracle import Expected, OracleSettings, fold, partition_of
+from tests.acceptance.records import Record, Sent
+from tests.acceptance.topic_log import Feed, create_input_topic, delete_topics, newest_by_key, read_topic
+from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan, generate
+
+SHOWN_DIFFERENCES = 5
+
+
+class Job:
+    """A fresh input topic, the traffic for it, and a group with settings that fit the traffic."""
+
+    def __init__(self, bootstrap: str, unique: Callable[[str], str], log_dir: Path, plan: Plan) -> None:
+        self.bootstrap = bootstrap
+        self.plan = plan
+        self.settings: dict[str, object] = {
+            "bootstrap_servers": bootstrap,
+            "group_id": unique("group"),
+            "input_topic": unique("input"),
+            "output_topic": unique("output"),
+            "dlq_topic": unique("dlq"),
+            "lookback_seconds": plan.lookback_seconds,
+            "link_retention_s": plan.link_retention_s,
+            "anonymous_user_id_pattern": ANONYMOUS_PATTERN,
+            "expire_idle_users": False,
+            "heartbeat_interval_ms": 500,
+        }
+        self.group = Group(self.settings, log_dir)
+        create_input_topic(bootstrap, self.group.input_topic, partitions=plan.partitions)
+        self.feed = Feed(bootstrap, self.group.input_topic)
+
+    @cached_property
+    def sent(self) -> list[Sent]:
+        """The traffic, in the order of time."""
+        return generate(self.plan)
+
+    def chunks(self, records: Sequence[Sent], size: int = 40) -> Iterator[Sequence[Sent]]:
+        """The records in slices, to be sent one at a time while something else happens."""
+        return (records[start : start + size] for start in range(0, len(records), size))
+
+    def close(self) -> None:
+        """Remove the topics."""
+        group = self.group
+        delete_topics(self.bootstrap, (group.input_topic, group.repartition_topic, group.output_topic, group.dlq_topic))
+
+    def expected(self) -> Expected:
+        """What the oracle makes of the input topic as it is."""
+        settings = OracleSettings(
+            lookback_seconds=self.plan.lookback_seconds,
+            link_retention_s=self.plan.link_retention_s,
+            anonymous_user_id_pattern=ANONYMOUS_PATTERN,
+            repartition_partitions=self.plan.partitions,
+        )
+        return fold(read_topic(self.bootstrap, self.group.input_topic), settings)
+
+    def output(self) -> dict[str, dict[str, Any] | None]:
+        """The newest record of every user; None = a tombstone."""
+        newest = newest_by_key(read_topic(self.bootstrap, self.group.output_topic))
+        users = {}
+        for key, record in newest.items():
+            assert key is not None
+            user_id = key.decode()
+            assert record.partition == partition_of(user_id, OracleSettings()), "co-partitioned with Java producers"
+            users[user_id] = None if record.value is None else json.loads(record.value)
+        return users
+
+    def assert_users(self, expected: Expected) -> None:
+        """The newest record of every user equals the oracle's, field by field; a user without context may be absent."""
+        output = self.output()
+        versions = {user_id: record.pop("version") for user_id, record in output.items() if record is not None}
+        wrong = [
+            f"{user_id!r}\n  expected {record}\n  got      {output.get(user_id)}"
+            for user_id, record in expected.users.items()
+            if output.get(user_id) != record
+        ]
+        assert not wrong, f"{len(wrong)} of {len(expected.users)} users:\n" + "\n".join(wrong[:SHOWN_DIFFERENCES])
+        assert output.keys() <= expected.users.keys()
+        self._assert_versions(versions)
+
+    def _assert_versions(self, versions: dict[str, int]) -> None:
+        """A record's version is the offset of a record that was routed to its user."""
+        routed = read_topic(self.bootstrap, self.group.repartition_topic)
+        offsets: dict[str, set[int]] = {user_id: set() for user_id in versions}
+        for record in (record for records in routed.values() for record in records):
+            offsets.get((record.key or b"").decode(), set()).add(record.offset)
+        strange = {user_id: version for user_id, version in versions.items() if version not in offsets[user_id]}
+        assert not strange
+
+    def assert_dead_letters(self, expected: Expected, *, repeats: bool = False) -> None:
+        """The undecodable records as they were received, nothing else; each once, unless a crash may repeat some."""
+        received = read_topic(self.bootstrap, self.group.input_topic)
+        letters = [
+            record for records in read_topic(self.bootstrap, self.group.dlq_topic).values() for record in records
+        ]
+        sources = []
+        for letter in letters:
+            said = DeadLetter.from_headers(letter.headers)
+            assert said is not None, letter.headers
+            source = received[said.source_partition][said.source_offset]
+            assert said.source_topic == self.group.input_topic
+            assert said.source_timestamp_ms == source.timestamp_ms
+            assert said.reason
+            assert said.software_version
+            assert as_received(letter) == as_received(source)
+            sources.append(source.position)
+        assert sorted(set(sources) if repeats else sources) == sorted(expected.dead_letters)
+
+    def assert_right(self, *, repeats: bool = False) -> Expected:
+        """Users and dead letters."""
+        expected = self.expected()
+        self.assert_users(expected)
+        self.assert_dead_letters(expected, repeats=repeats)
+        return expected
+
+
+def as_received(record: Record) -> tuple[object, ...]:
+    """What must not change on the way to the dead-letter topic."""
+    return record.key, record.value, tuple(own_headers(record.headers))
