@@ -185,12 +185,14 @@ def _compare(expected: Any, actual: Any, path: str) -> list[str]:
 class Freshness:
     """Which users' records are right at this moment, while traffic flows.
 
-    A record is right when it is what the fold says now, or said after any payload within the last `grace_s`.
+    A record is right when it is what the fold says now, or said after any payload within the last `grace_s`. It may be
+    null from `expires_at` on, and has to be `expiry_delay_s` later.
     """
 
-    def __init__(self, fold: Fold, grace_s: float) -> None:
+    def __init__(self, fold: Fold, grace_s: float, expiry_delay_s: float) -> None:
         self._fold = fold
         self._grace_s = grace_s
+        self._expiry_delay_s = expiry_delay_s
         self._said: dict[str, list[tuple[float, Record]]] = defaultdict(list)
 
     def add(self, partition: int, offset: int, value: bytes, now: float) -> None:
@@ -209,4 +211,6 @@ class Freshness:
             said.pop(0)  # what came after it is old enough to be out
         if actual is None:
             return said[0][0] >= now - self._grace_s or said[-1][1]["expires_at"] <= now
+        if now > said[-1][1]["expires_at"] + self._expiry_delay_s:
+            return False
         return any(actual == record for _, record in said)

@@ -21,7 +21,7 @@ from worker.kafka import Producer
 # How soon a group sees that a member is gone, and how soon members hear of it: short, because somebody is watching.
 SESSION_TIMEOUT_MS = 2000
 HEARTBEAT_INTERVAL_MS = 200
-DEFAULT_SESSION_TIMEOUT_S = 45.0  # the mock cluster's own
+DEFAULT_SESSION_TIMEOUT_S = 30.0  # the mock cluster's own
 CONFIGURED_PARTITIONS = 4  # what the configuration route gives to every topic
 _TIMEOUT_S = 10.0
 

@@ -18,9 +18,9 @@ _JUST_S = 0.4
 class Observer:
     """Compares the input with the output, click by click. Times are Unix seconds."""
 
-    def __init__(self, lookback_s: float) -> None:
+    def __init__(self, lookback_s: float, expiry_delay_s: float) -> None:
         self._fold = Fold(lookback_s)
-        self._freshness = Freshness(self._fold, GRACE_S)
+        self._freshness = Freshness(self._fold, GRACE_S, expiry_delay_s)
         self._published: dict[str, Record | None] = {}
         self._changed_at: dict[str, float] = {}
         self._clicks: dict[Person, int] = {}

@@ -10,12 +10,11 @@ from worker.demo import cast
 from worker.demo.chat import prompt_pair
 from worker.demo.check import Fold, judge
 from worker.demo.scene import PartitionState, Stage, Verdict
-from worker.demo.theatre import IDLE_AFTER_S, LOOKBACK_S, Theatre
+from worker.demo.theatre import EXPIRY_DELAY_S, Theatre
 from worker.demo.topics import DEAD_LETTERS, INPUT, OUTPUT, PARTITIONS
 from worker.errors import ExitCode, Fatal
 
 KILL_AT_S = 6.1  # in the traffic: by then Mia has clicked four times and not signed up
-EXPIRY_DELAY_S = IDLE_AFTER_S + 2.0  # the longest that an expired record may stay
 JOIN_TIMEOUT_S = 30.0
 REBUILD_TIMEOUT_S = 20.0  # after the group has noticed
 SETTLE_TIMEOUT_S = 8.0
@@ -61,7 +60,7 @@ class Story:
     def _open_broker(self) -> None:
         theatre = self._theatre
         theatre.enter(Stage.BROKER)
-        theatre.open_broker()
+        theatre.open_topics()
         theatre.say(f"A Kafka broker inside this process, {PARTITIONS} partitions a topic")
 
     def _start_members(self) -> None:
@@ -137,7 +136,7 @@ class Story:
             if code != 0:
                 self._wrong.append(f"Member {name} was asked to stop and ended with exit code {code}")
         now = time.time()
-        fold = Fold(LOOKBACK_S)
+        fold = Fold(theatre.lookback_s)
         for record in theatre.everything_in(INPUT):
             fold.add(record.partition, record.offset, record.value or b"")
         published = {record.key.decode(): record.value for record in theatre.everything_in(OUTPUT)}

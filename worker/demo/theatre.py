@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.demo import cast
-from worker.demo.embedded_broker import EmbeddedBroker, start_embedded_broker
+from worker.demo.embedded_broker import SESSION_TIMEOUT_MS, EmbeddedBroker
 from worker.demo.members import Group, Member
 from worker.demo.observer import Observer
 from worker.demo.scene import MemberState, Scene, Stage
@@ -32,8 +32,10 @@ from worker.demo.topics import (
 )
 from worker.errors import ExitCode, Fatal
 
-LOOKBACK_S = 11.5  # short, so that somebody's record expires while we watch
+# The worker's settings: short, so that somebody's record expires while we watch.
+LOOKBACK_S = 11.5
 IDLE_AFTER_S = 1.0
+EXPIRY_DELAY_S = IDLE_AFTER_S + 2.0  # the longest that an expired record may stay
 GROUP_ID = "demo"
 _FRAME_S = 0.08
 _TICK_S = 0.02
@@ -42,17 +44,19 @@ _TICK_S = 0.02
 class Theatre:
     """Whoever opens it closes it, however the story ends."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, broker: EmbeddedBroker) -> None:
         self.screen = screen
+        self.broker = broker
+        # Whatever was clicked before a member is killed has to be recent still when the group has noticed.
+        self.lookback_s = LOOKBACK_S - SESSION_TIMEOUT_MS / 1000 + broker.session_timeout_s
         self.group = Group(SHORT_NAMES, PARTITIONS)
-        self.observer = Observer(LOOKBACK_S)
+        self.observer = Observer(self.lookback_s, EXPIRY_DELAY_S)
         self.stage = Stage.BROKER
         self._began = time.monotonic()
         self._logs = Path(tempfile.mkdtemp(prefix="context-worker-demo-"))
         self._steps: deque[cast.Step] = deque()
         self._traffic_began = 0.0
         self._drawn_at = 0.0
-        self._broker: EmbeddedBroker | None = None
         self._sender: Sender | None = None
         self._follower: Follower | None = None
 
@@ -102,17 +106,11 @@ class Theatre:
 
     # --- the broker and the members ----------------------------------------------------------------------------------
 
-    @property
-    def broker(self) -> EmbeddedBroker:
-        assert self._broker is not None, "the broker stage comes first"
-        return self._broker
-
-    def open_broker(self) -> None:
-        self._broker = start_embedded_broker()
+    def open_topics(self) -> None:
         for topic in (INPUT, REPARTITION, OUTPUT, DEAD_LETTERS):
-            self._broker.create_topic(topic, PARTITIONS)
-        self._sender = Sender(self._broker.bootstrap_servers, self._delivered)
-        self._follower = Follower(self._broker.bootstrap_servers, OUTPUT)
+            self.broker.create_topic(topic, PARTITIONS)
+        self._sender = Sender(self.broker.bootstrap_servers, self._delivered)
+        self._follower = Follower(self.broker.bootstrap_servers, OUTPUT)
 
     def start_member(self, name: str) -> None:
         self.group.members[name] = Member(name, self._member_settings(), self._logs / f"member-{name}.log")
@@ -133,7 +131,7 @@ class Theatre:
             "WORKER_OUTPUT_TOPIC": OUTPUT,
             "WORKER_DLQ_TOPIC": DEAD_LETTERS,
             "WORKER_CREATE_TOPICS": "false",
-            "WORKER_LOOKBACK_SECONDS": str(LOOKBACK_S),
+            "WORKER_LOOKBACK_SECONDS": str(self.lookback_s),
             "WORKER_IDLE_AFTER_S": str(IDLE_AFTER_S),
             "WORKER_GROUP_PROTOCOL": "consumer",  # the embedded broker takes a minute over a classic rebalance
             "WORKER_KAFKA_FETCH_WAIT_MAX_MS": "5",  # and lets an empty fetch wait to the end
@@ -208,7 +206,7 @@ class Theatre:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def close(self, *, keep_logs: bool) -> None:
-        """No process of ours is left, and the terminal stays quiet: members first, then clients, the broker last."""
+        """Members first, then the clients; the broker is closed by whoever opened it, after this."""
         for member in self.group.members.values():
             if member.exit_code is None:
                 member.kill()
@@ -216,7 +214,5 @@ class Theatre:
             self._sender.close()
         if self._follower is not None:
             self._follower.close()
-        if self._broker is not None:
-            self._broker.close()
         if not keep_logs:
             shutil.rmtree(self._logs, ignore_errors=True)

@@ -152,7 +152,7 @@ def test_a_dead_letter_that_is_missing_or_changed_is_wrong() -> None:
 
 def test_a_user_is_behind_when_a_click_is_older_than_the_grace_and_not_in_the_record() -> None:
     fold = Fold(LOOKBACK_S)
-    freshness = Freshness(fold, grace_s=0.5)
+    freshness = Freshness(fold, 0.5, DELAY_S)
     freshness.add(0, 0, click(100, user="u"), now=100)
     first = fold.record("u")
     freshness.add(0, 1, click(101), now=101)
@@ -163,9 +163,18 @@ def test_a_user_is_behind_when_a_click_is_older_than_the_grace_and_not_in_the_re
 
 
 def test_a_user_without_a_record_is_behind_until_it_may_have_expired() -> None:
-    freshness = Freshness(Fold(LOOKBACK_S), grace_s=0.5)
+    freshness = Freshness(Fold(LOOKBACK_S), 0.5, DELAY_S)
     freshness.add(0, 0, click(100, user="u"), now=100)
 
     assert freshness.behind({}, now=100.4) == set()
     assert freshness.behind({}, now=100.6) == {"u"}
     assert freshness.behind({"u": None}, now=110.1) == set()
+
+
+def test_a_user_is_behind_when_the_record_should_have_expired_long_ago() -> None:
+    fold = Fold(LOOKBACK_S)
+    freshness = Freshness(fold, 0.5, DELAY_S)
+    freshness.add(0, 0, click(100, user="u"), now=100)
+
+    assert freshness.behind(as_published(fold), now=110 + DELAY_S - 0.1) == set()
+    assert freshness.behind(as_published(fold), now=110 + DELAY_S + 0.1) == {"u"}

@@ -46,7 +46,7 @@ def record(user: str, now: float) -> bytes:
 
 
 def test_a_person_is_away_then_behind_then_right_then_expired() -> None:
-    observer, omar = Observer(9.0), cast.OMAR
+    observer, omar = Observer(9.0, 3.0), cast.OMAR
     assert view(observer, omar, START).state is PersonState.AWAY
 
     clicked(observer, omar, START)
@@ -62,14 +62,14 @@ def test_a_person_is_away_then_behind_then_right_then_expired() -> None:
 
 
 def test_a_visitor_s_clicks_are_held() -> None:
-    observer = Observer(9.0)
+    observer = Observer(9.0, 3.0)
     clicked(observer, cast.VISITOR, START)
 
     assert view(observer, cast.VISITOR, START + 5) == PersonView("a visitor", PersonState.HELD, clicks=1)
 
 
 def test_the_latency_is_from_the_click_to_its_record() -> None:
-    observer = Observer(9.0)
+    observer = Observer(9.0, 3.0)
     before = observer.latency_ms
 
     clicked(observer, cast.OMAR, START)
