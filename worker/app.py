@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable
@@ -27,9 +26,7 @@ from worker.kafka import (
     translate,
 )
 from worker.metrics import Metrics
-from worker.pipeline.by_session import LinkPolicy
-from worker.pipeline.by_user import UserPolicy
-from worker.pipeline.rendering import RenderPolicy
+from worker.policies import link_policy, user_policy
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike, ProducerLike
@@ -94,7 +91,7 @@ class Service:
             self._outbox, dead_letters, self.metrics, settings.repartition_topic, settings.output_topic
         )
         self._link_policy = link_policy(settings)
-        self._user_policy = user_policy(settings, limits[settings.output_topic])
+        self._user_policy = user_policy(settings, limits[settings.output_topic] - MAX_RECORD_OVERHEAD_BYTES)
         refusals = Refusals(
             self._outbox,
             dead_letters,
@@ -145,34 +142,6 @@ class Service:
         closing.join(CLOSE_TIMEOUT_S)
         self._outbox.abandon()
         return not closing.is_alive()
-
-
-def link_policy(settings: Settings) -> LinkPolicy:
-    """The by_session stage's policy."""
-    pattern = settings.anonymous_user_id_pattern
-    return LinkPolicy(
-        retention_s=settings.retention_s,
-        link_retention_s=settings.link_retention_s,
-        max_actions_per_session=settings.max_actions_per_session,
-        max_held_sessions=settings.max_held_sessions,
-        anonymous_user_id=re.compile(pattern) if pattern else None,
-    )
-
-
-def user_policy(settings: Settings, output_max_message_bytes: int) -> UserPolicy:
-    """The by_user stage's policy. A record is never larger than its topic takes."""
-    max_record_bytes = min(settings.max_record_bytes, output_max_message_bytes - MAX_RECORD_OVERHEAD_BYTES)
-    return UserPolicy(
-        RenderPolicy(
-            lookback_s=settings.lookback_seconds,
-            max_sessions=settings.max_sessions_per_user,
-            max_actions_per_session=settings.max_actions_per_session,
-            max_record_bytes=max_record_bytes,
-            include_email=settings.include_email,
-        ),
-        idle_after_s=settings.idle_after_s,
-        expire_idle_users=settings.expire_idle_users,
-    )
 
 
 def software_version() -> str:
