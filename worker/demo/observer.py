@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections import deque
 
-from worker.demo.cast import Person, Step
+from worker.demo.cast import Person
 from worker.demo.check import Fold, Freshness, Record, without_version
 from worker.demo.scene import PersonState, PersonView
 from worker.demo.topics import Read
+from worker.demo.traffic import Step
 
 GRACE_S = 0.5  # a click that old has to be in its user's record; a healthy worker needs a hundredth of it
 _LATENCIES = 30

@@ -30,6 +30,7 @@ from worker.demo.topics import (
     Sender,
     records_to_restore,
 )
+from worker.demo.traffic import Step, steps
 from worker.errors import ExitCode, Fatal
 
 # The worker's settings: short, so that somebody's record expires while we watch.
@@ -54,7 +55,7 @@ class Theatre:
         self.stage = Stage.BROKER
         self._began = time.monotonic()
         self._logs = Path(tempfile.mkdtemp(prefix="context-worker-demo-"))
-        self._steps: deque[cast.Step] = deque()
+        self._steps: deque[Step] = deque()
         self._traffic_began = 0.0
         self._drawn_at = 0.0
         self._sender: Sender | None = None
@@ -165,7 +166,7 @@ class Theatre:
     # --- traffic and records -----------------------------------------------------------------------------------------
 
     def begin_traffic(self) -> None:
-        self._steps = deque(cast.steps())
+        self._steps = deque(steps())
         self._traffic_began = time.monotonic()
 
     @property

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 
 from worker.demo import cast
-from worker.demo.cast import Person, Step
+from worker.demo.cast import Person
 from worker.demo.chat import prompt_pair
 from worker.demo.observer import GRACE_S, Observer, newest_line
 from worker.demo.scene import PersonState, PersonView
 from worker.demo.topics import Read
+from worker.demo.traffic import Step, steps
 
 START = 1_700_000_000.0
 
 
 def step_of(person: Person) -> Step:
-    return next(step for step in cast.steps() if step.person == person)
+    return next(step for step in steps() if step.person == person)
 
 
 def clicked(observer: Observer, person: Person, now: float) -> None:

@@ -6,15 +6,15 @@ import json
 
 from schemas.codec import Payload, Skip, read_payload
 from worker.demo import cast
-from worker.demo.cast import Step
 from worker.demo.story import KILL_AT_S
 from worker.demo.theatre import LOOKBACK_S
+from worker.demo.traffic import UNREADABLE, Step, steps
 
 NOW = 1_700_000_000.0
 
 
 def payload_steps() -> list[Step]:
-    return [step for step in cast.steps() if step.person is not None]
+    return [step for step in steps() if step.person is not None]
 
 
 def payload_of(step: Step) -> Payload:
@@ -24,7 +24,7 @@ def payload_of(step: Step) -> Payload:
 
 
 def test_steps_come_in_the_order_of_time() -> None:
-    times = [step.at_s for step in cast.steps()]
+    times = [step.at_s for step in steps()]
 
     assert times == sorted(times)
 
@@ -43,9 +43,9 @@ def test_everybody_in_the_cast_does_something() -> None:
 
 
 def test_the_record_that_nobody_can_read_and_the_summary_are_in_it() -> None:
-    others = [step.value(NOW) for step in cast.steps() if step.person is None]
+    others = [step.value(NOW) for step in steps() if step.person is None]
 
-    assert others[0] == cast.UNREADABLE
+    assert others[0] == UNREADABLE
     assert read_payload(others[1]) is Skip.OTHER_TYPE
 
 
@@ -74,7 +74,7 @@ def test_yuki_is_named_by_her_first_click_only() -> None:
 def test_omar_leaves_early_enough_to_expire_while_others_still_click() -> None:
     last = max(step.at_s for step in payload_steps() if step.person == cast.OMAR)
 
-    assert last + LOOKBACK_S < cast.steps()[-1].at_s
+    assert last + LOOKBACK_S < steps()[-1].at_s
 
 
 def test_those_who_ask_have_something_to_ask_about() -> None:
