@@ -168,6 +168,7 @@ class BySession:
             self._forget(session)
             session = None
         if session is None:
+            self.forget()
             session = self._sessions[key] = Session(key)
         else:
             self._sessions.move_to_end(key)

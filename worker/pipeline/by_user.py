@@ -61,8 +61,8 @@ class Segment:
     """A run of records: the restore offset is the first offset of the oldest segment that still counts."""
 
     first_offset: int
-    newest: float  # largest event time or mark in it
-    opened_at: float  # the largest stream time of any record read by then
+    opened_with: float  # event time or mark of its first record
+    newest: float  # the largest in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ class ByUser:
         self._seen_end = start.end
         self._follows_time = start.point.stream_time == NEVER  # unknown: it is found again while restoring
         self._quiet_since = start.now
+        self._awake_since = NEVER
         self._users: dict[str, User] = {}
         self._changed: dict[str, None] = {}
         self._restored: dict[str, None] = {}
-        self._segments: list[Segment] = []
-        self._progress = NEVER  # the largest stream time of the records read, also while restoring
+        self._segments: list[Segment] = []  # each newer than the one before
         self._expiry: list[tuple[float, str]] = []  # (not before this deadline, user)
         self._fading: list[tuple[float, str]] = []
 
@@ -122,7 +122,7 @@ class ByUser:
 
     def stay_awake(self, now: float) -> None:
         """What came before `now` may not have been seen yet (the process was stopped): the silence begins here."""
-        self._quiet_since = max(self._quiet_since, now)
+        self._awake_since = now
 
     # --- folding in ----------------------------------------------------------------------------------------------
 
@@ -146,8 +146,6 @@ class ByUser:
     def _add(self, offset: int, user_id: str, record: RoutedPayload, *, restoring: bool) -> None:
         if record.stream_time > self.stream_time and (not restoring or self._follows_time):
             self.stream_time = record.stream_time
-        if record.stream_time > self._progress:
-            self._progress = record.stream_time
         retention = self._policy.retention_s
         self._note(offset, record.event_time)
         user = self._users.get(user_id)
@@ -179,15 +177,33 @@ class ByUser:
             self._changed[user_id] = None
             return
         self._restored[user_id] = None
+        self._changed.pop(user_id, None)
         user.is_out = True
         self._await_expiry(user_id, user)
 
     def _note(self, offset: int, newest: float) -> None:
-        segments = self._segments
-        if not segments or self._progress - segments[-1].opened_at >= self._policy.retention_s / SEGMENTS_PER_RETENTION:
-            segments.append(Segment(offset, newest, self._progress))
-        elif newest > segments[-1].newest:
-            segments[-1].newest = newest
+        """What is not newer than the last segment lives no longer, so it is covered by it."""
+        last = self._segments[-1] if self._segments else None
+        if last is None or newest - last.opened_with >= self._policy.retention_s / SEGMENTS_PER_RETENTION:
+            self._segments.append(Segment(offset, newest, newest))
+            if offset < self._committed:
+                self._shed()
+        elif newest > last.newest:
+            last.newest = newest
+
+    def _shed(self) -> None:
+        """While a long log is read back: of users beyond the retention only stays that their null is due."""
+        queue, lookback = self._expiry, self._policy.render.lookback_s
+        while queue and queue[0][0] + lookback < self.stream_time:
+            _, user_id = heappop(queue)
+            user = self._users[user_id]
+            user.expiry_due = False
+            user.forget_before(self.stream_time - self._policy.retention_s)
+            if user.newest + lookback + lookback < self.stream_time:
+                self._changed[user_id] = None
+            else:
+                self._await_expiry(user_id, user)
+        self._drop_old_segments()
 
     # --- publishing ----------------------------------------------------------------------------------------------
 
@@ -196,8 +212,8 @@ class ByUser:
         policy = self._policy
         idle = (
             policy.expire_idle_users
-            and self.next_offset >= self._end
-            and now - self._quiet_since >= policy.idle_after_s
+            and self.next_offset >= self._seen_end
+            and now - max(self._quiet_since, self._awake_since) >= policy.idle_after_s
         )
         return max(self.stream_time, now) if idle else self.stream_time
 
@@ -271,7 +287,11 @@ class ByUser:
             elif not user.expiry_due:  # else it comes back from that queue
                 del self._users[user_id]
                 self._restored.pop(user_id, None)
-        while self._segments and self._segments[0].newest < self.stream_time - retention:
+        self._drop_old_segments()
+
+    def _drop_old_segments(self) -> None:
+        oldest = self.stream_time - self._policy.retention_s
+        while self._segments and self._segments[0].newest < oldest:
             del self._segments[0]
 
     def restore_point(self) -> RestorePoint:
