@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import ExitCode
+from worker.demo import members, run_demo
+from worker.errors import ExitCode, Fatal
 
 pytestmark = pytest.mark.embedded
 
@@ -106,6 +109,22 @@ def _everything(terminal: int) -> Iterator[bytes]:
         yield piece
 
 
+def test_a_member_that_ends_by_itself_ends_the_demo_and_its_log_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(members, "_command", lambda: [sys.executable, "-c", "raise SystemExit('no kettle')"])
+    out = io.StringIO()
+
+    with pytest.raises(Fatal, match=r"member A ended by itself with exit code 1") as raised:
+        run_demo(out)
+
+    assert raised.value.exit_code is ExitCode.FAILED
+    (log,) = [path for path in temporary_files(tmp_path)[0].iterdir() if path.name == "member-A.log"]
+    assert str(log) in raised.value.hint
+    assert log.read_text() == "no kettle\n"
+
+
 @pytest.fixture
 def half_way(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo whose members have joined."""
@@ -124,30 +143,30 @@ def half_way(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_interrupted_it_ends_with_130_and_leaves_nothing_behind(
     half_way: subprocess.Popen[str], tmp_path: Path, sent: signal.Signals
 ) -> None:
-    members = children_of(half_way.pid)
-    assert len(members) == 2
+    children = children_of(half_way.pid)
+    assert len(children) == 2
 
     half_way.send_signal(sent)
     _, complaints = half_way.communicate(timeout=10)
 
     assert half_way.returncode == ExitCode.INTERRUPTED
     assert complaints == ""
-    assert not any(is_alive(member) for member in members)
+    assert not any(is_alive(child) for child in children)
     assert temporary_files(tmp_path) == []
 
 
 @ON_LINUX
 def test_a_demo_that_is_killed_takes_its_members_with_it(half_way: subprocess.Popen[str]) -> None:
-    members = children_of(half_way.pid)
-    assert len(members) == 2
+    children = children_of(half_way.pid)
+    assert len(children) == 2
 
     half_way.kill()
     half_way.wait()
     deadline = time.monotonic() + 5
-    while any(is_alive(member) for member in members) and time.monotonic() < deadline:
+    while any(is_alive(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.02)
 
-    assert not any(is_alive(member) for member in members)
+    assert not any(is_alive(child) for child in children)
 
 
 def status_of(pid: int) -> tuple[str, int] | None:

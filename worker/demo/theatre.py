@@ -80,9 +80,6 @@ class Theatre:
             self._tick()
         return True
 
-    def pause(self, seconds: float) -> None:
-        self.play(lambda: False, seconds)
-
     def _tick(self) -> None:
         self._send_what_is_due()
         self._read_records(_TICK_S)
