@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from typing import Annotated
 
 import typer
 
+from schemas.user_context import UserContext
 from worker.errors import ExitCode, Fatal, WorkerError
 from worker.flags import CONNECTION, takes_settings
+from worker.group_status import group_status
+from worker.kafka import Admin
 from worker.log_setup import set_up_log
+from worker.lookup import Lookup
+from worker.printing import (
+    ago,
+    out,
+    print_produced,
+    print_status,
+    print_topics,
+    print_user,
+    progress_of,
+    waiting,
+)
+from worker.producing import open_source, publish, shift_to_now
 from worker.settings import Settings
+from worker.topic_policy import Role
+from worker.topics import create_input, ensure_topics, find_broker, find_topic
 
 log = logging.getLogger("worker")
 
@@ -27,7 +46,8 @@ app = typer.Typer(
   context-worker demo                       watch it work
 
 [bold]With a Kafka on localhost:9092[/bold]
-  context-worker topics                     create and verify the topics
+  context-worker topics --input-partitions 4
+                                            create and verify the topics
   context-worker run                        the service; start more to scale out
   context-worker produce --rebase sample    an hour at a product, ending now
   context-worker user amelie                what the chat layer knows of a user
@@ -81,21 +101,136 @@ def demo() -> None:
     *("group_id", "input_topic", "output_topic", "dlq_topic", "repartition_topic", "session_output_topic"),
     *("create_topics", "lookback_seconds", "max_record_bytes"),
 )
-def topics(settings: Settings) -> ExitCode:
+def topics(
+    settings: Settings,
+    *,
+    input_partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="For a trial: create the input topic too, with so many partitions.", show_default=False
+        ),
+    ] = None,
+) -> ExitCode:
     """Create the topics that are missing, and verify all: policy, retention, timestamps, sizes.
 
-    `run` does the same at every start. The input topic is not ours and is never created.
+    `run` does the same at every start. The input topic belongs to whoever writes to it.
 
     [bold]Examples[/bold]
       context-worker topics
+      context-worker topics --input-partitions 4    on an empty Kafka
       context-worker topics --no-create-topics      verify only, and tell how to create what is missing
     """
-    from worker.kafka import Admin  # noqa: PLC0415 - `--help` needs no Kafka client
-    from worker.printing import print_topics  # noqa: PLC0415
-    from worker.topics import ensure_topics  # noqa: PLC0415
-
-    print_topics(ensure_topics(Admin(settings), settings))
+    admin = Admin(settings)
+    if input_partitions:
+        create_input(admin, settings, input_partitions)
+    print_topics(ensure_topics(admin, settings), out())
     return ExitCode.OK
+
+
+@app.command(rich_help_panel="Looking")
+@takes_settings(*CONNECTION, "group_id", "input_topic", "repartition_topic")
+def status(
+    settings: Settings,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> ExitCode:
+    """Show the group's members, and each partition's owner, lag and state.
+
+    Lag counts records that are not committed yet; "behind" is the age of the oldest of them. A partition with lag is
+    looked at twice: [green]running[/green] when its committed offset moves, [yellow]restoring[/yellow] (or stuck) when
+    it does not. "restore from" is where a new owner would begin to read.
+
+    [bold]Examples[/bold]
+      context-worker status
+      context-worker status --json | jq '.lag, .lag_s'
+    """
+    admin = Admin(settings)
+    cluster = find_broker(admin)
+    names = (settings.input_topic, settings.repartition_topic)
+    counts = {name: len(cluster.topics[name].partitions) for name in names if name in cluster.topics}
+    with waiting("asking the broker"):
+        found = group_status(admin, settings, counts)
+    if json:
+        sys.stdout.write(found.to_json() + "\n")
+    else:
+        print_status(found, out())
+    return ExitCode.OK
+
+
+@app.command(rich_help_panel="Looking")
+@takes_settings(*CONNECTION, "output_topic")
+def user(
+    settings: Settings,
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The id on the wire.", show_default=False)],
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and show every change, until Ctrl-C.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The record as it stands on the topic, one line each.")] = False,
+) -> ExitCode:
+    """Show what the chat layer knows of a user now. Exit code 4 when that is nothing.
+
+    [bold]Examples[/bold]
+      context-worker user amelie
+      context-worker user amelie --follow
+      context-worker user amelie --json | jq -r '.sessions[].context'
+    """
+    user_id = user_id.strip()
+    lookup = Lookup(settings, find_topic(Admin(settings), settings, Role.OUTPUT), user_id)
+    try:
+        with waiting(f"reading {settings.output_topic}"):
+            record = lookup.read_to_end()
+        found = _show_user(record, user_id, json=json)
+        if follow:
+            for change in lookup.changes():
+                _show_user(change, user_id, json=json)
+    finally:
+        lookup.close()
+    return ExitCode.OK if found else ExitCode.NOT_FOUND
+
+
+def _show_user(record: UserContext | None, user_id: str, *, json: bool) -> bool:
+    """Whether there was anything to show; what there is not goes to stderr."""
+    now = time.time()
+    if record is None or record.expires_at < now:
+        past = "" if record is None else f": what there was expired {ago(now - record.expires_at)} ago"
+        sys.stderr.write(f"nothing is known of user {user_id}{past}\n")
+        return False
+    if json:
+        sys.stdout.write(record.model_dump_json() + "\n")
+        sys.stdout.flush()
+    else:
+        print_user(record.without_expired(now), out(), now)
+    return True
+
+
+@app.command(rich_help_panel="Feeding")
+@takes_settings(*CONNECTION, "input_topic")
+def produce(
+    settings: Settings,
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE|-|sample", help="JSON lines, plain or gzip; - is stdin.", show_default=False),
+    ],
+    *,
+    rebase: Annotated[bool, typer.Option("--rebase", help="Move all event times so that the last is now.")] = False,
+) -> ExitCode:
+    """Publish payloads, one JSON object a line, keyed by their session.
+
+    A line that the worker could not read is not sent: it is told with its number and the reason, exit code 3.
+    `sample` is an hour at a small company's product that ships with the worker.
+
+    [bold]Examples[/bold]
+      context-worker produce --rebase sample
+      context-worker produce payloads.jsonl.gz
+      tail -f app.log | grep actions | context-worker produce -
+    """
+    topic = find_topic(Admin(settings), settings, Role.INPUT)
+    started = time.monotonic()
+    with open_source(file, twice=rebase) as source:
+        shift_s = shift_to_now(source) if rebase else 0.0
+        with progress_of(source, f"publishing to {topic.name}") as progress:
+            done = publish(source, settings, topic, shift_s, progress)
+    print_produced(done, topic.name, time.monotonic() - started, out(), live=rebase)
+    return ExitCode.BAD_INPUT if done.bad or done.refused else ExitCode.OK
 
 
 def main() -> None:

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from schemas.user_context import SessionContext, UserContext
+from worker.group_status import GroupStatus, PartitionState
+from worker.producing import Produced, Source
 from worker.topics import TopicReport
 
+WIDE = 10_000  # off a terminal nothing is broken or cut
 
-def print_topics(report: TopicReport, console: Console | None = None) -> None:
+_STATE_STYLES = {
+    PartitionState.NO_OWNER: "red",
+    PartitionState.RESTORING: "yellow",
+    PartitionState.RUNNING: "green",
+    PartitionState.CAUGHT_UP: "green",
+}
+
+
+def out() -> Console:
+    """Stdout. Off a terminal there are no colours, and lines are as long as they are."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def ago(seconds: float) -> str:
+    """A span of time as people say it: 4 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    whole = max(0, round(seconds))
+    for unit, small, size, inner in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            rest = whole % size // inner
+            return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
+
+
+def print_topics(report: TopicReport, console: Console) -> None:
     """A line for each topic, then the warnings."""
-    console = console or Console(highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for name in ("topic", "for", "partitions", "policy", "timestamps", "max bytes", ""):
-        table.add_column(name, no_wrap=True)
+    table = _table("topic", "for", "partitions", "policy", "timestamps", "max bytes", "")
     for topic in report.topics.values():
         config = topic.config or {}
         state = "created" if topic.created else "ok" if topic.config is not None else "not shown"
@@ -28,4 +59,94 @@ def print_topics(report: TopicReport, console: Console | None = None) -> None:
         )
     console.print(table)
     for warning in report.warnings:
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        console.print(Text(f"warning: {warning}"))
+
+
+def print_status(status: GroupStatus, console: Console) -> None:
+    """Members, then a line for each partition."""
+    seconds = f", {ago(status.lag_s)} behind" if status.lag else ""
+    state = "nobody has joined yet" if status.state == "dead" else status.state
+    console.print(Text(f"group {status.group_id}: {state}, {len(status.members)} members, lag {status.lag}{seconds}"))
+    for member in status.members:
+        console.print(Text(f"  {member.name} on {member.host}: {member.partitions} partitions"))
+    table = _table("topic", "partition", "committed", "restore from", "end", "lag", "behind", "state", "member")
+    for one in status.partitions:
+        table.add_row(
+            one.topic,
+            str(one.partition),
+            "-" if one.committed is None else str(one.committed),
+            "-" if one.restore_offset is None else str(one.restore_offset),
+            str(one.log_end),
+            str(one.lag),
+            ago(one.lag_s) if one.lag else "",
+            Text(one.state.value, style=_STATE_STYLES[one.state]),
+            one.member or "",
+        )
+    console.print(table)
+
+
+def print_user(record: UserContext, console: Console, now: float) -> None:
+    """Who it is, then the sessions, newest first, each with its text."""
+    head = Text.assemble((record.user_id, "bold"), f"  {record.email or 'no e-mail address'}")
+    facts = f"last seen {ago(now - record.updated_at)} ago, expires in {ago(record.expires_at - now)}"
+    if record.truncated:
+        facts += ", truncated"
+    blocks = [_session(session, now, fancy=console.is_terminal) for session in record.sessions]
+    if console.is_terminal:
+        console.print(Panel(Group(Text(facts, style="dim"), *blocks), title=head, title_align="left", expand=False))
+        return
+    console.print(Text.assemble(head, "\n", facts))
+    for block in blocks:
+        console.print(block)
+
+
+def _session(session: SessionContext, now: float, *, fancy: bool) -> Text:
+    where = f" in {session.product_id}" if session.product_id else ""
+    talk = f", conversation {session.conversation_id}" if session.conversation_id else ""
+    title = f"Session {session.session_id}{where}, {ago(now - session.last_seen_at)} ago{talk}"
+    text = session.context or "(no actions)"
+    return Text.assemble("\n", (title, "bold cyan" if fancy else ""), "\n", text)
+
+
+def print_produced(done: Produced, topic: str, seconds: float, console: Console, *, live: bool) -> None:
+    """What became of the lines; with `live`, who to ask about now."""
+    console.print(Text(f"published {done.delivered} payloads to {topic} in {seconds:.1f} s"))
+    if done.bad or done.refused:
+        console.print(Text(f"{done.bad + done.refused} lines were not published:"))
+        for mistake in done.mistakes:
+            console.print(Text(f"  line {mistake.line}: {mistake.reason}"))
+        more = done.bad + done.refused - len(done.mistakes)
+        if more:
+            console.print(Text(f"  and {more} more"))
+    users = done.latest_users()
+    if users and live:
+        console.print(Text(f"last seen: {', '.join(users)}. Try: context-worker user {users[0]}"))
+
+
+@contextmanager
+def progress_of(source: Source, doing: str) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, if that is a terminal. Call what it gives whenever some of the source was read."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=source.size)
+        yield lambda: bar.update(task, completed=source.position)
+
+
+@contextmanager
+def waiting(doing: str) -> Iterator[None]:
+    """A spinner on stderr, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(doing):
+        yield
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

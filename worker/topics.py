@@ -90,6 +90,33 @@ def ensure_topics(admin: Admin, settings: Settings) -> TopicReport:
 _UNMANAGEABLE = "the cluster has no controller that answers: the topics' configurations were not verified"
 
 
+def create_input(admin: Admin, settings: Settings, partitions: int) -> None:
+    """Create the input topic for a trial, when it is missing. (In earnest it belongs to whoever writes to it.)"""
+    if settings.input_topic not in find_broker(admin).topics:
+        config = {"message.timestamp.type": topic_policy.APPEND_TIME}
+        _create(
+            admin, [NewTopic(settings.input_topic, num_partitions=partitions, replication_factor=-1, config=config)]
+        )
+        _wait_for(admin, [settings.input_topic])
+
+
+def find_topic(admin: Admin, settings: Settings, role: Role) -> Topic:
+    """A topic that a command reads or writes, with what the broker shows of it.
+
+    Raises:
+        Fatal: BROKER_UNREACHABLE, TOPIC_MISSING or NOT_AUTHORIZED.
+    """
+    cluster = find_broker(admin)
+    name = topic_policy.names(settings)[role]
+    if role is Role.INPUT:
+        _require_input(settings, cluster)
+    elif name not in cluster.topics:
+        hint = f"create it with `context-worker topics`, or name another with {role.variable}"
+        raise Fatal(ExitCode.TOPIC_MISSING, f"there is no topic {name}", hint=hint)
+    configs = _describe(admin, [name])[0] if cluster.controller_id in cluster.brokers else {}
+    return _topic(role, name, cluster, configs)
+
+
 def find_broker(admin: Admin) -> ClusterMetadata:
     """The cluster's topics and brokers. Raises Fatal (BROKER_UNREACHABLE, NOT_AUTHORIZED) within about ten seconds."""
     deadline = time.monotonic() + BROKER_TIMEOUT_S
