@@ -31,6 +31,7 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike, ProducerLike
 from worker.runtime.clock import Clock, SystemClock
+from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
 from worker.runtime.offsets import Offsets
 from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, MakeProducer, Outbox
@@ -84,8 +85,9 @@ class Service:
         flush_timeout_s = settings.delivery_timeout_ms / 1000 + 1
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
         self._outbox = Outbox(_producer_maker(settings, limits), limits, clock, patience_s=flush_timeout_s)
+        ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
         dead_letters = DeadLetters(
-            self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version()
+            self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version(), ratio
         )
         self._channels = Channels(
             self._outbox, dead_letters, self.metrics, settings.repartition_topic, settings.output_topic
@@ -121,6 +123,7 @@ class Service:
                 commit_interval_s=settings.commit_interval_s,
                 flush_timeout_s=flush_timeout_s,
                 session_timeout_s=settings.effective_session_timeout_ms / 1000,
+                stall_timeout_s=settings.stall_timeout_s,
             ),
             self._consumer,
             assignment,

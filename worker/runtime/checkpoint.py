@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from worker.errors import TaskCorrupted, TaskMigrated
+from worker.errors import TaskCorrupted
 from worker.kafka import KafkaError, KafkaException, TopicPartition, translate
 from worker.metrics import Metrics
 from worker.runtime.clients import ConsumerLike

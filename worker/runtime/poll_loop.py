@@ -17,6 +17,7 @@ from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
 from worker.runtime.commit_policy import CommitPolicy, CommitTimer
 from worker.runtime.outbox import Outbox
+from worker.runtime.stall_watch import StallPolicy, StallWatch
 from worker.runtime.task import SessionTask, Task, UserTask
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class LoopPolicy:
     flush_timeout_s: float = 15.0
     session_timeout_s: float = 15.0
     stop_timeout_s: float = 8.0
+    stall_timeout_s: float = 120.0
 
 
 class PollLoop:
@@ -62,6 +64,7 @@ class PollLoop:
         self._metrics = metrics
         self._stopping = False
         self._commit_timer = CommitTimer(CommitPolicy(policy.commit_interval_s), clock.monotonic())
+        self._stalls = StallWatch(StallPolicy(policy.stall_timeout_s))
         self._last_turn = clock.monotonic()
         self._last_tick = clock.monotonic()
         self._last_failure = float("-inf")
@@ -174,6 +177,7 @@ class PollLoop:
         ticks = now - self._last_tick >= POLL_S
         if ticks:
             self._last_tick = now
+            self._watch(now)
         wall = self._clock.wall()
         sent = 0
         for task in list(self._assignment.tasks.values()):
@@ -184,6 +188,25 @@ class PollLoop:
             since = task.changed_since
             if (ticks and since is None) or (since is not None and now - since >= self._policy.publish_interval_s):
                 sent += task.publish(wall)
+
+    def _watch(self, now: float) -> None:
+        """A partition that has lag and does not move is a fault that nobody sees: end loudly.
+
+        Raises:
+            Fatal: it stood still for too long.
+        """
+        tasks = self._assignment.tasks
+        self._stalls.keep_only(set(tasks))
+        for task_id, task in tasks.items():
+            end = self._consumer.get_watermark_offsets(TopicPartition(*task_id), cached=True)[1]
+            stood = self._stalls.see(task_id, task.next_offset, end, now)
+            if stood is not None:
+                raise Fatal(
+                    ExitCode.STALLED,
+                    f"{task_id[0]}[{task_id[1]}] has stood at offset {task.next_offset} of {end} for {stood:.0f} s "
+                    f"({task.state.value})",
+                    hint="the log says what the client met; a restart goes on from the last checkpoint",
+                )
 
     def _deliver(self, messages: list[Message]) -> None:
         """A small batch means that the loop has caught up: what it yielded goes out at once. A large one fills the

@@ -149,6 +149,7 @@ class SessionTask(Task):
     def _count(self, message: Message, session_id: str, *, clamped: bool) -> None:
         metrics = self._channels.metrics
         metrics.add("payloads")
+        self._channels.dead_letters.note_good()
         if clamped:
             metrics.add("clamped_event_times")
         if message.key() != session_id.encode():
