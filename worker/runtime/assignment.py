@@ -29,8 +29,8 @@ MakeTask = Callable[[TaskId, Start], Task]
 class Assignment:
     """The tasks of the partitions that this member owns now.
 
-    `restore_s` says for a topic how far before the committed offset a restore begins where no restore point was committed;
-    None = at the start of the log.
+    `restore_s` says for a topic how far before the committed offset a restore begins where no restore point was
+    committed; None = at the start of the log.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class Checkpoint:
             raise translate(exc, "committing", running=True) from exc
 
     def make_and_wait(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
-        """A checkpoint that is known to be committed when this returns. Blocks up to the session timeout without a broker.
+        """A checkpoint that is known to be committed when this returns. Without a broker it blocks for a session timeout.
 
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed, or not everything.
@@ -99,8 +99,8 @@ class Checkpoint:
         self._note(result)
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """The result of an asynchronous commit. A refusal is counted: while a group rebalances it is normal, and the next
-        checkpoint commits again."""
+        """The result of an asynchronous commit. A refusal is counted: while a group rebalances it is normal, and the
+        next checkpoint commits again."""
         for item in partitions:
             failure = item.error or error
             if failure is not None:

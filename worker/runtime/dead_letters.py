@@ -15,7 +15,7 @@ TOO_LARGE = "too_large"  # the record cannot be produced to the next topic for i
 
 
 class DeadLetters:
-    """Writes to the dead-letter topic. A dead letter counts as processed once it is delivered, like any other record."""
+    """Writes to the dead-letter topic. A dead letter counts as processed once it is delivered, like every record."""
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class Offsets:
             reader.close()
 
     def restore_point_by_time(self, task_id: TaskId, committed: int, before_s: float) -> RestorePoint:
-        """Where to restore from when another tool moved the offset: `before_s` before the record at the committed one."""
+        """Where to restore from when another tool moved the offset: `before_s` before the record at the new one."""
         timestamp = self.timestamp_at(task_id, committed)
         at = (self._clock.wall() if timestamp is None else timestamp) - before_s
         offset = self.first_at_or_after(task_id, at)

@@ -29,7 +29,7 @@ MakeProducer = Callable[[Callable[[KafkaError | None, Message], None]], Producer
 
 
 class Outgoing(NamedTuple):
-    """A record to produce; the partition follows from the key (murmur2). `source`: what it was made of, for a refusal."""
+    """A record to produce; the partition follows from the key (murmur2). `source`: what it was made of."""
 
     topic: str
     key: bytes | None

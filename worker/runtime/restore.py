@@ -9,7 +9,7 @@ from worker.pipeline.restore_point import RestorePoint
 
 
 class Committed(NamedTuple):
-    """What the group has committed for a partition. `next_offset` None = nothing; `point` None = no metadata of ours."""
+    """What the group has committed for a partition. `next_offset` None: nothing; `point` None: no metadata of ours."""
 
     next_offset: int | None
     point: RestorePoint | None
@@ -34,8 +34,8 @@ class Start(NamedTuple):
 def start_of(committed: Committed, log: LogBounds, fallback: RestorePoint) -> Start:
     """The task's start. `fallback` is where to restore from when something is committed without metadata of ours.
 
-    What lies outside the log is clamped to it, with a warning: what was deleted below its start cannot be remembered any
-    more, and beyond its end nothing was ever written (the topic was made anew).
+    What lies outside the log is clamped to it, with a warning: what was deleted below its start cannot be remembered
+    any more, and beyond its end nothing was ever written (the topic was made anew).
     """
     next_offset, point = committed
     if next_offset is None:

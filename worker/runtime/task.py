@@ -11,8 +11,8 @@
                                  │  CLOSED  │
                                  └──────────┘
 
-RESTORING rebuilds memory from records below the committed offset and emits nothing. A task that failed is closed and a new
-one takes its place, from what is committed.
+RESTORING rebuilds memory from records below the committed offset and emits nothing. A task that failed is closed and a
+new one takes its place, from what is committed.
 """
 
 from __future__ import annotations
