@@ -6,8 +6,8 @@
     ├── TaskCorrupted       memory and log may differ: drop the tasks, restore them from what is committed
     └── Fatal               stop the process with a named exit code
 
-A record that cannot be read is no WorkerError: `schemas.codec.InvalidPayload` makes it a dead letter, and the next one is
-processed. A Fatal says what was expected, what was seen and what to do (`hint`).
+A record that cannot be read is no WorkerError: `schemas.codec.InvalidPayload` makes it a dead letter, and the next one
+is processed. A Fatal says what was expected, what was seen and what to do (`hint`).
 """
 
 from __future__ import annotations

@@ -126,11 +126,8 @@ def mistakes(topic: Topic, settings: Settings) -> Iterator[Mistake]:
     if topic.config is None or not topic.role.ours:
         return
     wanted = _CLEANUP[topic.role]
-    if wanted == "compact":
-        fits = wanted in topic.cleanup or topic.keeps_everything
-    else:
-        fits = topic.cleanup == {wanted}
-    if not fits:
+    compacted = wanted == "compact" and ("compact" in topic.cleanup or topic.keeps_everything)
+    if not compacted and topic.cleanup != {wanted}:
         yield Mistake(topic, "cleanup.policy", wanted, topic.config.get("cleanup.policy", ""), wanted)
     if topic.role is not Role.REPARTITION:
         return

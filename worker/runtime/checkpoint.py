@@ -51,7 +51,7 @@ class Checkpoint:
             raise translate(exc, "committing", running=True) from exc
 
     def make_and_wait(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
-        """A checkpoint that is known to be committed when this returns. Without a broker it blocks for a session timeout.
+        """A checkpoint that is known to be committed when this returns. Without a broker: after a session timeout.
 
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed, or not everything.
