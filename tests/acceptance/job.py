@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.acceptance.topic_log import Feed, create_input_topic, delete_topics, 
 from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan, generate
 
 SHOWN_DIFFERENCES = 5
+CATCH_UP_TIMEOUT_S = 90.0
 
 
 class Job:
@@ -45,7 +46,19 @@ class Job:
         """The traffic, in the order of time."""
         return generate(self.plan)
 
-    def chunks(self, records: Sequence[Sent], size: int = 40) -> Iterator[Sequence[Sent]]:
+    def sent_until(self, lookbacks_before_the_end: float) -> int:
+        """How many of the records are older than that. What happens to the members within the last lookback shows."""
+        end_ms = (self.plan.start + self.plan.span_s - lookbacks_before_the_end * self.plan.lookback_seconds) * 1000
+        return sum(record.timestamp_ms < end_ms for record in self.sent)
+
+    def feed_all(self, records: Iterable[Sent], *, until_done: bool = False) -> None:
+        """Send the records and wait until the broker has them; `until_done`: until the members have committed them."""
+        self.feed.send(records)
+        self.feed.flush()
+        if until_done:
+            self.group.wait_for(lambda: not self.group.lag(), "all of it committed", timeout_s=CATCH_UP_TIMEOUT_S)
+
+    def chunks(self, records: Sequence[Sent], size: int = 20) -> Iterator[Sequence[Sent]]:
         """The records in slices, to be sent one at a time while something else happens."""
         return (records[start : start + size] for start in range(0, len(records), size))
 

@@ -18,8 +18,7 @@ def test_two_members_publish_what_the_oracle_says(make_job: MakeJob) -> None:
     job.group.start("second")
     job.group.wait_for_owners(2)
 
-    job.feed.send(job.sent)
-    job.feed.flush()
+    job.feed_all(job.sent)
     job.group.wait_until_settled()
 
     expected = job.assert_right()
@@ -31,7 +30,9 @@ def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob)
     first = job.group.start("first")
     job.group.start("second")
     job.group.wait_for_owners(2)
-    chunks = job.chunks(job.sent)
+    lately = job.sent_until(1.2)
+    job.feed.send(job.sent[:lately])
+    chunks = job.chunks(job.sent[lately:])
 
     def under_load(condition: Callable[[], bool]) -> Callable[[], bool]:
         def sent_some_more() -> bool:
@@ -48,8 +49,7 @@ def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob)
     job.group.wait_for(under_load(lambda: job.group.is_shared_by(2)), "two owners", timeout_s=60)
     rest = [record for chunk in chunks for record in chunk]
     assert rest, "the traffic was over before the group had changed"
-    job.feed.send(rest)
-    job.feed.flush()
+    job.feed_all(rest)
     job.group.wait_until_settled()
 
     job.assert_right()
@@ -57,19 +57,17 @@ def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob)
 
 def test_all_members_are_restarted(make_job: MakeJob) -> None:
     job = make_job()
-    half, three_quarters = len(job.sent) // 2, len(job.sent) * 3 // 4
+    settled, stopped, started = job.sent_until(0.6), job.sent_until(0.5), job.sent_until(0.3)
     members = [job.group.start("first"), job.group.start("second")]
     job.group.wait_for_owners(2)
-    job.feed.send(job.sent[:half])
-    job.feed.flush()
+    job.feed_all(job.sent[:settled], until_done=True)
+    job.feed_all(job.sent[settled:stopped])
     job.group.stop(*members)
 
-    job.feed.send(job.sent[half:three_quarters])
-    job.feed.flush()
+    job.feed_all(job.sent[stopped:started])
     members = [job.group.start("third"), job.group.start("fourth")]
     job.group.wait_for_owners(2)
-    job.feed.send(job.sent[three_quarters:])
-    job.feed.flush()
+    job.feed_all(job.sent[started:])
     job.group.wait_until_settled()
     job.assert_right()
 
@@ -88,8 +86,7 @@ def test_one_partition_runs_far_ahead_of_the_others(make_job: MakeJob) -> None:
     job.group.wait_for_owners(2)
 
     for partition in range(job.plan.partitions):
-        job.feed.send(record for record in job.sent if record.partition == partition)
-        job.feed.flush()
+        job.feed_all(record for record in job.sent if record.partition == partition)
         job.group.wait_until_settled()
 
     job.assert_right()
@@ -100,12 +97,12 @@ def test_a_killed_member_leaves_nothing_behind(make_job: MakeJob) -> None:
     first = job.group.start("first")
     job.group.start("second")
     job.group.wait_for_owners(2)
-    half = len(job.sent) // 2
+    settled, killed = job.sent_until(0.6), job.sent_until(0.4)
 
-    job.feed.send(job.sent[:half])
+    job.feed_all(job.sent[:settled], until_done=True)
+    job.feed_all(job.sent[settled:killed])
     job.group.crash(first)
-    job.feed.send(job.sent[half:])
-    job.feed.flush()
+    job.feed_all(job.sent[killed:])
     job.group.wait_for_owners(1)
     job.group.wait_until_settled()
 
@@ -118,8 +115,7 @@ def test_idle_users_expire_by_the_wall_clock(make_job: MakeJob) -> None:
     job.group.start("first")
     job.group.start("second")
     job.group.wait_for_owners(2)
-    job.feed.send(job.sent)
-    job.feed.flush()
+    job.feed_all(job.sent)
     by_stream_time = job.expected().users
     margin_s = 10.0  # a member looks at its clock now and then, and publishing takes its time
 

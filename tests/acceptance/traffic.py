@@ -40,7 +40,7 @@ class Plan:
     start: float = 1_750_000_000.0
     span_s: float = 4 * 3600.0
     lookback_seconds: float = 900.0
-    link_retention_s: float = 1800.0
+    link_retention_s: float = 2700.0
     big_value_bytes: int = 3_000_000
 
     @property
@@ -66,6 +66,7 @@ class Visit:
     named: list[Person | None]
     actions: tuple[int, int] = (0, 6)
     keys_wander: bool = False
+    ahead_s: float = 0.0
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
 
 
@@ -188,15 +189,26 @@ class _Traffic:
         for person in people[41:50]:  # few payloads with very many actions, or none
             yield Visit(self._session_id(), "acme", times(3, recent, end), [None, None, person], (0, 260))
         for person in people[50:65]:  # identified once, then on for longer than a link lasts
-            start = rng.uniform(plan.start, end - 3.5 * plan.link_retention_s)
-            moments = times(25, start, start + 3.5 * plan.link_retention_s)
+            moments = times(30, end - 3.2 * plan.link_retention_s, end)
             then = rng.choice((None, person, rng.choice(people)))
-            yield Visit(self._session_id(), "acme", moments, [person, *[None] * 23, then], (1, 3))
+            yield Visit(self._session_id(), "acme", moments, [person, *[None] * 28, then], (1, 3))
+        for person in people[65:70]:  # identified, then silent for longer than a session is remembered
+            moments = [recent - 1.2 * plan.retention_s, *times(4, recent, end)]
+            yield Visit(self._session_id(), "acme", moments, [person, None, None, rng.choice((None, people[0])), None])
+        for person in people[90:100]:  # identified once, just recently enough to the end
+            start = end - rng.uniform(0.9, 0.99) * plan.link_retention_s
+            yield Visit(self._session_id(), "acme", [start, *times(20, start, end)], [person, *[None] * 20])
         for person in people[70:90]:  # one session id, two products
             session_id, other = self._session_id(), rng.choice((person, rng.choice(people)))
             start = rng.uniform(recent - plan.lookback_seconds, recent)
             yield Visit(session_id, "acme", times(6, start, end), [None, *[person] * 5])
             yield Visit(session_id, "globex", times(6, start, end), [None, *[other] * 5])
+        for number in range(
+            12
+        ):  # seen within the last lookback, just so; it must not matter that some clocks are ahead
+            loner, hasty = (Person((f"{name}_{number}",), (None,)) for name in ("loner", "hasty"))
+            yield Visit(self._session_id(), "acme", [end - plan.lookback_seconds + 2 + 4 * number], [loner])
+            yield Visit(self._session_id(), "acme", [end - 0.1], [hasty], ahead_s=58.0)
 
     # --- what they send -----------------------------------------------------------------------------------------------
 
@@ -216,7 +228,7 @@ class _Traffic:
             "email": rng.choice((who.emails[self._era(at, len(who.emails))], None, "")) if who else self._guest(),
             "actions": actions,
             "count": rng.choice((len(actions), len(actions), 0, None)),
-            "forwarded_at": self._clock(timestamp_ms / 1000),
+            "forwarded_at": at + visit.ahead_s if visit.ahead_s else self._clock(timestamp_ms / 1000),
             "conversation_id": rng.choices((f"conv_{visit.session_id}_{int(at) // 300}", None, ""), (1, 6, 1))[0],
             "type": rng.choice(("actions", "actions", "actions", None)),
             "sdk": {"name": "web", "nested": [1, 2.5, {"user_id": "someone else"}]},
