@@ -18,14 +18,14 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """How a command ended. Scripts and supervisors may rely on the numbers."""
 
-    OK = 0
+    OK = 0  # done; for `run`: asked to stop, and everything that was read is published and committed
     FAILED = 1  # an error nobody foresaw; the traceback is in the log
     USAGE = 2  # a flag, a variable or a settings file is wrong
     BAD_INPUT = 3  # `produce`: some lines were refused; `demo`: a record was not what it had to be
     NOT_FOUND = 4  # `user`: nothing is known of this user
-    BROKER_UNREACHABLE = 10
-    TOPIC_MISSING = 11
-    TOPIC_MISCONFIGURED = 12  # cleanup policy, retention or partition count would break the promise
+    BROKER_UNREACHABLE = 10  # no broker answers at the given addresses
+    TOPIC_MISSING = 11  # the input topic does not exist, or one of ours that may not be created
+    TOPIC_MISCONFIGURED = 12  # a topic's cleanup policy, retention or timestamp type would break the promise
     NOT_AUTHORIZED = 13  # the broker refuses a right or a credential
     UNKNOWN_FORM = 14  # the repartition topic holds a form this version cannot read
     STALLED = 15  # a restore or a partition with lag made no progress for stall_timeout_s

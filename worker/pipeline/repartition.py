@@ -2,8 +2,8 @@
 
 Form 1: key = user id, value = a MessagePack array (`RoutedPayload`): the payload's lineage and what is remembered of
 it, its actions as lines of text. Carrying the lines costs half of carrying the input's JSON, which would be parsed
-again (benchmarks/bench_form.py). A null value resets the user; header `mark` may carry the time up to which (a form number
-and the time), else the record's own timestamp counts.
+again (benchmarks/bench_form.py). A null value resets the user; header `mark` may carry the time up to which (a form
+number and the time), else the record's own timestamp counts.
 """
 
 from __future__ import annotations
