@@ -50,6 +50,23 @@ def test_another_worker_is_named_by_python_itself(tmp_path: Path) -> None:
     assert str(tmp_path / "worker.py") in result.stderr
 
 
+@pytest.mark.parametrize("name", ["worker", "schemas"])
+def test_the_command_names_the_other_package_and_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("")
+    result = python("from user_context_worker import main\nmain()", first_on_path=tmp_path)
+    assert result.returncode == 1
+    assert f"found:    {tmp_path / name}.py" in result.stderr
+    assert f"expected: {ROOT / name / '__init__.py'}" in result.stderr
+    assert "rename" in result.stderr
+
+
+def test_the_command_runs_where_nothing_shadows(tmp_path: Path) -> None:
+    code = "sys.argv[1:] = ['--help']\nfrom user_context_worker import main\nmain()"
+    result = python(code, first_on_path=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "demo" in result.stdout
+
+
 def test_importing_the_stores_loads_no_kafka_client(tmp_path: Path) -> None:
     result = python("import worker\nprint('confluent_kafka' in sys.modules)", first_on_path=tmp_path)
     assert result.stdout == "False\n", result.stderr
