@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package 
 )
 from pydantic import SecretStr
 
-from tests.brokers import MavenKafka, NoBrokerError, free_port
+from tests.acceptance.members import environment
+from tests.brokers import CHECKOUT, MavenKafka, NoBrokerError, free_port
 from worker.errors import ExitCode, Fatal
 from worker.kafka import (
     AclOperation,
@@ -23,7 +27,7 @@ from worker.kafka import (
     Producer,
     ResourceType,
 )
-from worker.settings import Settings
+from worker.settings import Settings, reveal
 from worker.topic_policy import Role, names
 from worker.topics import ensure_topics
 
@@ -266,3 +270,22 @@ def test_no_right_to_describe_configurations_is_a_warning(limited: Limited) -> N
     assert len(report.warnings) == 4
     assert all("was not verified" in warning for warning in report.warnings)
     assert report.max_message_bytes == {}
+
+
+def test_no_right_to_join_the_group_ends_the_service_with_its_code(limited: Limited) -> None:
+    ensure_topics(limited.root, limited.settings)
+    limited.grant_everything()
+    given = {name: getattr(limited.settings, name) for name in limited.settings.model_fields_set - {"kafka"}}
+    properties = {f"kafka_{k.replace('.', '_')}": reveal(v) for k, v in limited.settings.kafka.items()}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker", "run"],
+        cwd=CHECKOUT,
+        env=clean | environment(given | properties),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.NOT_AUTHORIZED
+    assert b"Group authorization failed" in ended.stderr
+    assert PASSWORD.encode() not in ended.stderr
