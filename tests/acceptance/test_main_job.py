@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.acceptance.job import Job
 from tests.acceptance.traffic import Plan
 
@@ -25,8 +27,9 @@ def test_two_members_publish_what_the_oracle_says(make_job: MakeJob) -> None:
     assert len(job.sent) - len(expected.dead_letters) - expected.skipped.total() >= 10_000
 
 
-def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob) -> None:
-    job = make_job()
+@pytest.mark.parametrize("group_protocol", ["classic", "consumer"])
+def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob, group_protocol: str) -> None:
+    job = make_job(group_protocol=group_protocol)
     first = job.group.start("first")
     job.group.start("second")
     job.group.wait_for_owners(2)
