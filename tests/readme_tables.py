@@ -1,4 +1,4 @@
-"""The README's tables, made of the code. `python -m tests.readme_tables` writes them; a test says when they are stale."""
+"""The README's tables, from the code. `python -m tests.readme_tables` writes them; a test finds them stale."""
 
 from __future__ import annotations
 
@@ -8,22 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.errors import ExitCode
-from worker.settings import Settings
+from worker.settings import settings_table
 
 README = Path(__file__).parents[1] / "README.md"
-
-
-def settings_table() -> str:
-    """Every setting, its default and its meaning."""
-    rows = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        if name == "kafka":
-            rows.append(f"| `WORKER_KAFKA_…` | | {field.description} |")
-            continue
-        default = field.get_default()
-        text = str(default).lower() if isinstance(default, bool) else f"{default}"
-        rows.append(f"| `WORKER_{name.upper()}` | {f'`{text}`' if text else ''} | {field.description} |")
-    return "\n".join(rows)
 
 
 def exit_codes_table() -> str:
@@ -45,7 +32,7 @@ def fill_in(text: str) -> str:
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, rest = text.split(begin)
         _, after = rest.split(end)
-        text = f"{before}{begin}\n{table()}\n{end}{after}"
+        text = f"{before}{begin}\n{table().rstrip()}\n{end}{after}"
     return text
 
 

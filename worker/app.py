@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import cast
 
-from worker.errors import ExitCode
+from worker.errors import ExitCode, Fatal
 from worker.kafka import (
     Admin,
     Consumer,
@@ -62,16 +62,21 @@ def run_service(settings: Settings) -> ExitCode:
     service = Service(settings, admin, report, clock)
     restore_handlers = _stop_on_signals(service.loop.stop)
     log.info("started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic)
+    failure: Fatal | None = None
     try:
         service.loop.run()
+    except Fatal as exc:
+        failure = exc
     finally:
         restore_handlers()
         closed = service.close()
         log.info("stopped; counted since the start: %s", service.metrics.snapshot())
-        if not closed:
-            log.error("the Kafka client did not close within %.0f s and is left behind", CLOSE_TIMEOUT_S)
-            logging.shutdown()
-            os._exit(ExitCode.UNCLEAN_STOP)
+    if not closed:
+        log.error("the Kafka client did not close within %.0f s and is left behind %s", CLOSE_TIMEOUT_S, failure or "")
+        logging.shutdown()
+        os._exit(failure.exit_code if failure else ExitCode.UNCLEAN_STOP)
+    if failure is not None:
+        raise failure
     return ExitCode.OK
 
 
@@ -110,28 +115,11 @@ class Service:
             checkpoint,
             self._outbox,
             clock,
-            restore_s={
-                settings.input_topic: settings.retention_s + settings.link_retention_s,
-                settings.repartition_topic: None,
-            },
+            restore_s=_restore_by_time_s(settings),
             close_timeout_s=flush_timeout_s,
         )
-        self.loop = PollLoop(
-            LoopPolicy(
-                topics=(settings.input_topic, settings.repartition_topic),
-                publish_interval_s=settings.publish_interval_ms / 1000,
-                commit_interval_s=settings.commit_interval_s,
-                flush_timeout_s=flush_timeout_s,
-                session_timeout_s=settings.effective_session_timeout_ms / 1000,
-                stall_timeout_s=settings.stall_timeout_s,
-            ),
-            self._consumer,
-            assignment,
-            checkpoint,
-            self._outbox,
-            clock,
-            self.metrics,
-        )
+        policy = _loop_policy(settings, flush_timeout_s)
+        self.loop = PollLoop(policy, self._consumer, assignment, checkpoint, self._outbox, clock, self.metrics)
 
     def _make_task(self, task_id: TaskId, start: Start) -> Task:
         if task_id[0] == self._settings.input_topic:
@@ -145,6 +133,25 @@ class Service:
         closing.join(CLOSE_TIMEOUT_S)
         self._outbox.abandon()
         return not closing.is_alive()
+
+
+def _restore_by_time_s(settings: Settings) -> dict[str, float | None]:
+    """How far before a committed offset without a restore point of ours a restore begins; None = at the log's start."""
+    return {
+        settings.input_topic: settings.retention_s + settings.link_retention_s,
+        settings.repartition_topic: None,
+    }
+
+
+def _loop_policy(settings: Settings, flush_timeout_s: float) -> LoopPolicy:
+    return LoopPolicy(
+        topics=(settings.input_topic, settings.repartition_topic),
+        publish_interval_s=settings.publish_interval_ms / 1000,
+        commit_interval_s=settings.commit_interval_s,
+        flush_timeout_s=flush_timeout_s,
+        session_timeout_s=settings.effective_session_timeout_ms / 1000,
+        stall_timeout_s=settings.stall_timeout_s,
+    )
 
 
 def software_version() -> str:

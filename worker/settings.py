@@ -66,7 +66,9 @@ class Settings(BaseModel):
     repartition_topic: str = Field(
         "", description="Internal, user-keyed topic between the two stages; empty = `{group_id}-by-user-repartition`."
     )
-    session_output_topic: str = Field("", description="Records of sessions without a user go here; empty = off.")
+    session_output_topic: str = Field(
+        "", description="Records of sessions without a user (not in this version); empty = off."
+    )
     create_topics: bool = Field(True, description="Create the worker's own topics when they are missing.")
 
     lookback_seconds: Number = Field(
@@ -187,10 +189,11 @@ class Settings(BaseModel):
             value, "expected at_least_once; exactly_once is not in this version", holds=value != "exactly_once"
         )
 
-    @field_validator("http_address")
+    @field_validator("http_address", "session_output_topic")
     @classmethod
-    def _is_reserved(cls, value: str) -> str:
-        return _checked(value, "expected nothing; health and metrics are not in this version", holds=not value)
+    def _is_reserved(cls, value: str, info: ValidationInfo) -> str:
+        what = "health and metrics" if info.field_name == "http_address" else "records of sessions"
+        return _checked(value, f"expected nothing; {what} are not in this version", holds=not value)
 
     @field_validator("log_level", mode="before")
     @classmethod

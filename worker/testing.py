@@ -356,6 +356,14 @@ class TopologyDriver:
 
     # --- out -----------------------------------------------------------------------------------------------------
 
+    def log(self, task_id: TaskId) -> list[Record]:
+        """The partition that a task reads."""
+        return self._cluster.log_of(task_id)
+
+    def home(self, user_id: str) -> TaskId:
+        """The by_user task that a user belongs to."""
+        return TaskId(Topic.REPARTITION, self._cluster.logs[Topic.REPARTITION].partition_of(user_id.encode()))
+
     @property
     def repartition(self) -> list[Record]:
         """The repartition topic, all partitions, in log order."""

@@ -228,9 +228,14 @@ class PollLoop:
 
     def _handle(self, error: KafkaError, message: Message) -> None:
         """An event instead of a record. What librdkafka goes on with by itself is left to it."""
-        failure = translate(error, f"reading {message.topic()}[{message.partition()}]", running=True)
+        where = (
+            " and ".join(self._policy.topics)
+            if message.topic() is None
+            else f"{message.topic()}[{message.partition()}]"
+        )
+        failure = translate(error, f"reading {where}", running=True)
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own codes carry an underscore
-            raise TaskMigrated(f"{message.topic()}[{message.partition()}]: the position is not in the log any more")
+            raise TaskMigrated(f"{where}: the position is not in the log any more")
         if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.TOPIC_MISSING:
             raise failure
         log.warning("%s", failure)
