@@ -1,0 +1,78 @@
+"""What the stages alone take for users inside the window. `python -m benchmarks.stage_memory USERS`.
+
+Prints one JSON object: users, bytes that the by_session stage takes for their links, that the by_user stage takes for
+their memory, and the bytes of their newest records.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import orjson
+
+from benchmarks.load import even_crowd, even_size
+from benchmarks.process_meter import usage_of
+from schemas.codec import Skip, read_payload
+from worker.context.session_memory import NEVER
+from worker.pipeline import repartition
+from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
+from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
+from worker.pipeline.event_time import EventTime
+from worker.pipeline.rendering import RenderPolicy
+from worker.pipeline.restore_point import RestorePoint
+
+WINDOW_S = 240.0  # all payloads lie within so long, below the lookback
+BATCH = 2000
+
+
+def measure(users: int) -> dict[str, int]:
+    """Two sweeps over the same values: one links the sessions, one remembers the users."""
+    now = time.time()
+    load = even_crowd(users, begin=now - WINDOW_S, interval_s=WINDOW_S / even_size(users))
+    values = [payload.value for payload in load]  # stay until the end, so that they are in every reading
+    start = RestorePoint(0, NEVER)
+    by_session, by_user = (
+        BySession(LinkPolicy(), 0, start),
+        ByUser(UserPolicy(RenderPolicy()), UserStart(start, 0, 0, now)),
+    )
+    base = _resident_bytes()
+    for arrival in _arrivals(values):
+        by_session.apply(arrival)
+    linked = _resident_bytes()
+    for arrival in _arrivals(values):
+        value = repartition.write(arrival.payload, 0, arrival.offset, arrival.time)
+        by_user.apply(arrival.payload.user_id, arrival.offset, now, repartition.read(value, None))
+        if arrival.offset % BATCH == 0:
+            by_user.publish(now)
+    by_user.publish(now)
+    remembered = _resident_bytes()
+    for user in range(users):
+        by_user.change_again(f"user_{user:06d}")
+    published = sum(len(record or b"") for _, record in by_user.publish(now))
+    return {
+        "users": by_user.user_count,
+        "link_bytes": linked - base,
+        "memory_bytes": remembered - linked,
+        "published_bytes": published,
+    }
+
+
+def _arrivals(values: list[bytes]) -> Iterator[Arrival]:
+    for offset, value in enumerate(values):
+        payload = read_payload(value)
+        assert not isinstance(payload, Skip)
+        assert payload.forwarded_at is not None
+        yield Arrival(offset, payload, EventTime(payload.forwarded_at, payload.forwarded_at, clamped=False))
+
+
+def _resident_bytes() -> int:
+    gc.collect()
+    return usage_of(os.getpid()).rss_bytes
+
+
+if __name__ == "__main__":
+    sys.stdout.write(orjson.dumps(measure(int(sys.argv[1]))).decode())
