@@ -9,32 +9,20 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
-from typing import cast
 
 from worker.errors import ExitCode, Fatal
-from worker.kafka import (
-    Admin,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-    consumer_config,
-    producer_config,
-    reader_config,
-    translate,
-)
+from worker.kafka import Admin
+from worker.kafka_clients import KafkaClients
 from worker.metrics import Metrics
 from worker.policies import link_policy, user_policy
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
-from worker.runtime.clients import ConsumerLike, ProducerLike
+from worker.runtime.clients import Clients
 from worker.runtime.clock import Clock, SystemClock
 from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
 from worker.runtime.offsets import Offsets
-from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, MakeProducer, Outbox
+from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, Outbox
 from worker.runtime.poll_loop import LoopPolicy, PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
@@ -45,7 +33,6 @@ from worker.topics import TopicReport, ensure_topics
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0  # leaving the group; a client that hangs longer is left behind
-LARGEST_BATCH_BYTES = 1_000_000
 
 
 def run_service(settings: Settings) -> ExitCode:
@@ -59,7 +46,7 @@ def run_service(settings: Settings) -> ExitCode:
     report = ensure_topics(admin, settings)
     for warning in report.warnings:
         log.warning("%s", warning)
-    service = Service(settings, admin, report, clock)
+    service = Service(settings, report, KafkaClients(settings, admin, report), clock)
     restore_handlers = _stop_on_signals(service.loop.stop)
     log.info("started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic)
     failure: Fatal | None = None
@@ -83,13 +70,13 @@ def run_service(settings: Settings) -> ExitCode:
 class Service:
     """All parts of one member, wired."""
 
-    def __init__(self, settings: Settings, admin: Admin, report: TopicReport, clock: Clock) -> None:
+    def __init__(self, settings: Settings, report: TopicReport, clients: Clients, clock: Clock) -> None:
         self.metrics = Metrics()
         self._settings = settings
         self._clock = clock
         flush_timeout_s = settings.delivery_timeout_ms / 1000 + 1
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
-        self._outbox = Outbox(_producer_maker(settings, limits), limits, clock, patience_s=flush_timeout_s)
+        self._outbox = Outbox(clients.producer, limits, clock, patience_s=flush_timeout_s)
         ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
         dead_letters = DeadLetters(
             self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version(), ratio
@@ -108,10 +95,10 @@ class Service:
             lambda: list(assignment.tasks.values()),
         )
         checkpoint = Checkpoint(self._outbox, refusals.settle, clock, self.metrics)
-        self._consumer = _make_consumer(settings, checkpoint.on_commit)
+        self._consumer = clients.consumer(checkpoint.on_commit)
         assignment = Assignment(
             self._make_task,
-            Offsets(admin, lambda: Consumer(reader_config(settings)), clock),
+            Offsets(clients.admin, clients.reader, clock),
             checkpoint,
             self._outbox,
             clock,
@@ -160,30 +147,6 @@ def software_version() -> str:
         return version("user-context-worker")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _make_consumer(
-    settings: Settings, on_commit: Callable[[KafkaError | None, list[TopicPartition]], None]
-) -> ConsumerLike:
-    config = consumer_config(settings)
-    config["on_commit"] = on_commit
-    try:
-        return cast(ConsumerLike, Consumer(config))
-    except KafkaException as exc:
-        raise translate(exc, "setting up the consumer") from exc
-
-
-def _producer_maker(settings: Settings, limits: dict[str, int]) -> MakeProducer:
-    largest, smallest = max(limits.values()), min(limits.values())
-    config = producer_config(settings, max_message_bytes=largest, batch_bytes=min(LARGEST_BATCH_BYTES, smallest))
-
-    def make(on_delivery: Callable[[KafkaError | None, Message], None]) -> ProducerLike:
-        try:
-            return cast(ProducerLike, Producer({**config, "on_delivery": on_delivery}))
-        except KafkaException as exc:
-            raise translate(exc, "setting up the producer") from exc
-
-    return make
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Protocol, cast
 
-from worker.kafka import KafkaError, Message, TopicPartition
+from worker.kafka import KafkaError, Message, OffsetSpec, TopicPartition
 from worker.pipeline.record import Headers
 
 Rebalanced = Callable[[Any, list[TopicPartition]], None]
+Committed = Callable[[KafkaError | None, list[TopicPartition]], None]
+Delivered = Callable[[KafkaError | None, Message], None]
 
 
 class ConsumerLike(Protocol):
@@ -50,7 +53,7 @@ class ProducerLike(Protocol):
         value: bytes | None,
         key: bytes | None,
         headers: Headers | None,
-        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+        on_delivery: Delivered | None = None,
     ) -> None: ...
 
     def poll(self, timeout: float) -> int: ...
@@ -60,6 +63,37 @@ class ProducerLike(Protocol):
     def purge(self) -> None: ...
 
     def __len__(self) -> int: ...
+
+
+class ReaderLike(Protocol):
+    """A consumer outside of the group; it says where a partition ends."""
+
+    def assign(self, partitions: list[TopicPartition]) -> None: ...
+
+    def poll(self, timeout: float) -> Message | None: ...
+
+    def close(self) -> None: ...
+
+
+class AdminLike(Protocol):
+    """Answers questions about logs, over connections of its own."""
+
+    def list_offsets(
+        self, topic_partition_offsets: dict[TopicPartition, OffsetSpec], *, request_timeout: float
+    ) -> Mapping[TopicPartition, Future[Any]]: ...
+
+
+class Clients(Protocol):
+    """Makes the clients of one member."""
+
+    @property
+    def admin(self) -> AdminLike: ...
+
+    def consumer(self, on_commit: Committed) -> ConsumerLike: ...
+
+    def producer(self, on_delivery: Delivered) -> ProducerLike: ...
+
+    def reader(self) -> ReaderLike: ...
 
 
 def headers_of(message: Message) -> Headers | None:

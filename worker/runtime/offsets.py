@@ -10,15 +10,13 @@ from worker.errors import Retriable
 from worker.kafka import (
     OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
-    AdminClient,
-    Consumer,
     KafkaException,
     OffsetSpec,
     TopicPartition,
     translate,
 )
 from worker.pipeline.restore_point import RestorePoint, decode
-from worker.runtime.clients import ConsumerLike
+from worker.runtime.clients import AdminLike, ConsumerLike, ReaderLike
 from worker.runtime.clock import Clock
 from worker.runtime.restore import Committed, LogBounds
 from worker.runtime.task import TaskId
@@ -39,7 +37,7 @@ class Offsets:
     `make_reader` gives a consumer outside of the group; it is made only when a record has to be looked at.
     """
 
-    def __init__(self, admin: AdminClient, make_reader: Callable[[], Consumer], clock: Clock) -> None:
+    def __init__(self, admin: AdminLike, make_reader: Callable[[], ReaderLike], clock: Clock) -> None:
         self._admin = admin
         self._make_reader = make_reader
         self._clock = clock

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from worker.errors import Fatal, TaskCorrupted, WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, error_of, refuses_record, translate
 from worker.pipeline.record import Headers
-from worker.runtime.clients import ProducerLike, headers_of
+from worker.runtime.clients import Delivered, ProducerLike, headers_of
 from worker.runtime.clock import Clock
 
 MAX_RECORD_OVERHEAD_BYTES = (
@@ -25,7 +25,7 @@ LARGE_BYTES = 16 * 1024  # a smaller record is not refused for its size by any t
 
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 
-MakeProducer = Callable[[Callable[[KafkaError | None, Message], None]], ProducerLike]
+MakeProducer = Callable[[Delivered], ProducerLike]
 
 
 class Outgoing(NamedTuple):
