@@ -21,6 +21,11 @@ def joined_activity(sessions: Iterable[tuple[str, str | None, str]]) -> str:
     )
 
 
+def enriched_query(query: str, context: str) -> str:
+    """A query behind the context that it is asked in, as a prompt; the bare query when nothing is known."""
+    return f"[Session context]\n{context}\n\n[Query]\n{query}" if context else query
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="ignore", allow_inf_nan=False, json_schema_serialization_defaults_required=True

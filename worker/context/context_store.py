@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypedDict, Unpack
 
 from schemas.actions import identifier
+from schemas.user_context import enriched_query
 from worker.context.payload import PayloadLike, event_time, lines_of
 from worker.context.session_memory import NEVER, activity_text
 from worker.context.session_table import HeldSession, SessionTable
@@ -106,7 +107,7 @@ class _Store:
     ) -> str:
         """The session's context and then the query, as a prompt; the bare query when nothing is known."""
         context = self.get(session_id, product_id=product_id, **overrides)
-        return f"[Session context]\n{context}\n\n[Query]\n{query}" if context else query
+        return enriched_query(query, context)
 
     def reset(self, session_id: str, *, product_id: str | None = None) -> None:
         """Forget a session: the one that `get` would read."""
