@@ -21,7 +21,7 @@ import orjson
 
 from schemas.actions import ActionsPayload
 from schemas.codec import InvalidPayload, Skip, read_payload
-from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import DeadLetter, retries_of
 from schemas.user_context import UserContext
 from worker.partitioner import partition_of
 from worker.pipeline import repartition
@@ -233,6 +233,7 @@ class SessionTask(Task):
             source_offset=record.offset,
             source_timestamp_ms=None if record.timestamp is None else round(record.timestamp * 1000),
             software_version="testing",
+            retries=retries_of(record.headers),
         )
         headers = letter.to_headers(record.headers)
         self.unflushed.append(Outgoing(Topic.DEAD_LETTERS, record.key, record.value, headers))

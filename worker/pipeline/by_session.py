@@ -101,7 +101,7 @@ class BySession:
         self._partition = partition
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
         self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
-        self._holding: OrderedDict[SessionKey, Session] = OrderedDict()  # by the newest payload they hold
+        self._holding: set[SessionKey] = set()
         self._held_order: deque[tuple[int, float, float, Session]] = deque()  # (offset, at, before, session), some gone
         self._held_payloads = 0
 
@@ -162,13 +162,10 @@ class BySession:
 
     def _see(self, key: SessionKey) -> Session:
         """The session as it is at this record: begun anew after the retention, unlinked after the link retention."""
+        self.forget()
         now = self.stream_time
         session = self._sessions.get(key)
-        if session is not None and now - session.seen_at > self._policy.retention_s:
-            self._forget(session)
-            session = None
         if session is None:
-            self.forget()
             session = self._sessions[key] = Session(key)
         else:
             self._sessions.move_to_end(key)
@@ -198,40 +195,28 @@ class BySession:
         session.held_actions += held.actions
         self._held_payloads += 1
         self._held_order.append((held.offset, held.at, held.before, session))
-        self._holding[session.key] = session
-        self._holding.move_to_end(session.key)
+        self._holding.add(session.key)
         while len(session.held) > 1 and session.held_actions > self._policy.max_actions_per_session:
             self._drop_oldest_held(session)
             self.counts["held_payloads_dropped"] += 1
         self._bound_holding()
 
     def _bound_holding(self) -> None:
-        """At most `max_held_sessions` hold something that counts; beyond that the one that holds the oldest lets go."""
-        self._expire_holding()
+        """At most `max_held_sessions` hold something; beyond that the one that holds the oldest lets go."""
         if len(self._holding) > self._policy.max_held_sessions:
             self._release(self._oldest_held()[3])
             self.counts["held_sessions_dropped"] += 1
         if len(self._held_order) > 2 * self._held_payloads + 64:
             self._held_order = deque(item for item in self._held_order if _is_held(item))
 
-    def _expire_holding(self) -> None:
-        oldest = self.stream_time - self._policy.retention_s
-        while self._holding:
-            session = next(iter(self._holding.values()))
-            if session.held[-1].at >= oldest:
-                return
-            self._release(session)
-
     def _drop_oldest_held(self, session: Session) -> None:
         session.drop_oldest_held()
         self._held_payloads -= 1
-        if not session.held:
-            del self._holding[session.key]
 
     def _release(self, session: Session) -> None:
         self._held_payloads -= len(session.held)
         session.drop_held()
-        self._holding.pop(session.key, None)
+        self._holding.discard(session.key)
 
     def _oldest_held(self) -> tuple[int, float, float, Session]:
         """The oldest held payload that still counts; only asked when there is one."""
@@ -259,7 +244,6 @@ class BySession:
     def restore_point(self) -> RestorePoint:
         """The oldest record that the state rests on: a confirmation, a held payload, or the next one to read."""
         self.forget()
-        self._expire_holding()
         point = RestorePoint(self.next_offset, self.stream_time)
         if self._holding:
             offset, _, before, _ = self._oldest_held()

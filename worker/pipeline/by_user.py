@@ -280,11 +280,11 @@ class ByUser:
             _, user_id = heappop(queue)
             user = self._users[user_id]
             user.fading_due = False
-            if user.is_out:
-                continue
+            if user.expiry_due:
+                continue  # it comes back from that queue
             if max(user.newest, user.mark) + retention >= self.stream_time:
                 self._await_fading(user_id, user)
-            elif not user.expiry_due:  # else it comes back from that queue
+            else:
                 del self._users[user_id]
                 self._restored.pop(user_id, None)
         self._drop_old_segments()

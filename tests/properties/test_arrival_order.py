@@ -1,0 +1,155 @@
+"""The second stage alone: records in any order, in any batches, as often as anybody likes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.properties import batch_fold
+from tests.properties.batch_fold import NEVER, Context, Routed
+from worker.pipeline.by_user import ByUser, UserStart
+from worker.pipeline.repartition import FORM, Reset, RoutedPayload
+from worker.pipeline.restore_point import RestorePoint
+from worker.policies import user_policy
+from worker.settings import Settings
+
+USERS = ["alice", "bob"]
+BEGIN = 1000.0
+SETTINGS = Settings(
+    lookback_seconds=10, max_actions_per_session=4, max_sessions_per_user=2, expire_idle_users=False, max_clock_skew_s=3
+)
+
+
+class Erasure(NamedTuple):
+    user: str
+    mark: float
+
+
+Happening = Routed | Erasure
+
+
+def payloads(spread: int) -> st.SearchStrategy[list[Routed]]:
+    """Payloads whose event times lie at most `spread` seconds apart, each with a source of its own."""
+    one = st.tuples(
+        st.integers(0, spread),
+        st.sampled_from([0, 0, 0, 1, 3]),
+        st.sampled_from(USERS),
+        st.sampled_from([("", "a"), ("", "b"), ("acme", "a"), ("", "c")]),
+        st.sampled_from(["", "k1", "k2"]),
+        st.sampled_from(["", "x@example.com", "y@example.com"]),
+        st.integers(0, 3),
+        st.integers(0, 2),
+    )
+
+    def build(drawn: list[tuple[int, int, str, tuple[str, str], str, str, int, int]]) -> list[Routed]:
+        built = []
+        for offset, (at, skew, user, session, conversation, email, actions, partition) in enumerate(drawn):
+            t = BEGIN + at
+            source = (partition, offset)
+            lines = tuple(f"[{index}] click: {source} {index} — " for index in range(actions))
+            built.append(Routed(t, source, t - skew, user, session, conversation, email, lines))
+        return built
+
+    return st.lists(one, max_size=30).map(build)
+
+
+def orders(spread: int) -> st.SearchStrategy[list[Happening]]:
+    """The payloads in any order, some of them again, and resets in between."""
+
+    def shuffled(items: list[Routed]) -> st.SearchStrategy[list[Happening]]:
+        again = st.lists(st.sampled_from(items), max_size=10) if items else st.just([])
+        marks = st.builds(Erasure, st.sampled_from(USERS), st.integers(-5, spread).map(lambda at: BEGIN + at))
+        some = st.lists(marks, max_size=1)
+        return st.tuples(again, some).flatmap(lambda more: st.permutations([*items, *more[0], *more[1]]))
+
+    return payloads(spread).flatmap(shuffled)
+
+
+def fresh() -> ByUser:
+    return ByUser(user_policy(SETTINGS), UserStart(RestorePoint(0), 0, 0, BEGIN))
+
+
+def apply(stage: ByUser, offset: int, item: Happening) -> None:
+    if isinstance(item, Erasure):
+        return stage.apply(item.user, offset, 0.0, Reset(item.mark))
+    product, session = item.session
+    routed = RoutedPayload(
+        FORM, *item.source, item.t, item.s, session, product, item.conversation, item.email, item.lines
+    )
+    return stage.apply(item.user, offset, 0.0, routed)
+
+
+class Arrived:
+    """All that came so far, kept."""
+
+    def __init__(self) -> None:
+        self.payloads: list[Routed] = []
+        self.marks = dict.fromkeys(USERS, NEVER)
+
+    def add(self, item: Happening) -> None:
+        if isinstance(item, Erasure):
+            newest = max([NEVER, *(p.t for p in self.of(item.user))])
+            self.marks[item.user] = max(self.marks[item.user], item.mark, newest)
+        else:
+            self.payloads.append(item)
+
+    def of(self, user: str) -> list[Routed]:
+        return [p for p in self.payloads if p.user == user and p.t > self.marks[user]]
+
+    def expected(self, user: str) -> Context | None:
+        clock = max([NEVER, *(p.s for p in self.payloads)])
+        return batch_fold.render(user, self.of(user), clock, SETTINGS)
+
+
+def published(stage: ByUser) -> dict[str, Context | None]:
+    out: dict[str, Context | None] = {}
+    for user, value in stage.publish(BEGIN):
+        assert user not in out
+        out[user] = None if value is None else orjson.loads(value)
+    return out
+
+
+def without_version(context: Context | None) -> Context | None:
+    return context and {name: item for name, item in context.items() if name != "version"}
+
+
+def run(order: list[Happening], ends_batch: Callable[[int], bool]) -> dict[str, Context | None]:
+    """Every record that is published on the way is the fold of what arrived by then; the newest ones are returned."""
+    stage, arrived = fresh(), Arrived()
+    newest: dict[str, Context | None] = {}
+    for offset, item in enumerate(order):
+        apply(stage, offset, item)
+        arrived.add(item)
+        if ends_batch(offset) or offset == len(order) - 1:
+            for user, context in published(stage).items():
+                newest[user] = without_version(context)
+                assert newest[user] == arrived.expected(user)
+    for user in USERS:
+        assert newest.get(user) == arrived.expected(user)
+    return {user: context for user, context in newest.items() if context is not None}
+
+
+@given(orders(60), st.integers(0, 2**30))
+def test_every_published_record_is_the_fold_of_what_has_arrived(order: list[Happening], batches: int) -> None:
+    run(order, lambda offset: bool(batches >> offset % 30 & 1))
+
+
+@given(payloads(20).flatmap(lambda items: st.tuples(st.permutations(items), st.permutations(items))))
+def test_the_order_of_arrival_does_not_matter(orders: tuple[list[Happening], list[Happening]]) -> None:
+    one, other = orders
+    assert run(one, lambda _: True) == run(other, lambda offset: offset % 3 == 0)
+
+
+@given(orders(60))
+def test_the_version_is_the_highest_offset_of_any_record_of_the_user(order: list[Happening]) -> None:
+    stage = fresh()
+    highest: dict[str, int] = {}
+    for offset, item in enumerate(order):
+        apply(stage, offset, item)
+        highest[item.user] = offset
+        for user, context in published(stage).items():
+            assert context is None or context["version"] == highest[user]
