@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import DeadLetter, retries_of
 from worker.errors import ExitCode, Fatal
 from worker.metrics import Metrics
 from worker.pipeline.record import SourceRecord
@@ -60,6 +60,7 @@ class DeadLetters:
             source_offset=source.offset,
             source_timestamp_ms=None if source.timestamp is None else round(source.timestamp * 1000),
             software_version=self._software_version,
+            retries=retries_of(source.headers or ()),
         )
         omitted = replace(letter, value_omitted_bytes=len(source.value or b""))
         attempts = (

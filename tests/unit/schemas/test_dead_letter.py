@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.dead_letter import DeadLetter, Header, own_headers
+from schemas.dead_letter import DeadLetter, Header, own_headers, retries_of, retry_headers
 
 LETTER = DeadLetter(
     reason="wrong_type",
@@ -33,7 +33,8 @@ def test_headers_say_why_and_where_from() -> None:
 def test_what_was_written_is_read_back() -> None:
     without_timestamp = DeadLetter("not_json", "", "t", 0, 0, None, "0.1.0")
     without_value = DeadLetter("too_large", "", "t", 0, 0, 5, "0.1.0", value_omitted_bytes=3_000_000)
-    for letter in (LETTER, without_timestamp, without_value):
+    retried = DeadLetter("not_json", "", "t", 0, 0, 5, "0.1.0", retries=12)
+    for letter in (LETTER, without_timestamp, without_value, retried):
         assert DeadLetter.from_headers(letter.to_headers(OWN)) == letter
 
 
@@ -75,3 +76,15 @@ def test_headers_that_are_no_unicode_are_read_all_the_same() -> None:
     read = DeadLetter.from_headers(headers)
     assert read is not None
     assert read.field == "\ufffd"
+
+
+def test_a_retry_has_the_records_own_headers_and_one_more_in_the_count() -> None:
+    first = retry_headers(LETTER.to_headers(OWN))
+    assert first == [*OWN, ("dlq.retries", b"1")]
+    failed_again = DeadLetter("not_json", "", "t", 0, 9, None, "0.1.0", retries=retries_of(first))
+    assert retry_headers(failed_again.to_headers(first)) == [*OWN, ("dlq.retries", b"2")]
+
+
+@pytest.mark.parametrize("value", [None, b"", b"-1", b"x", b"1.5", b"9" * 5000, "²".encode()])
+def test_a_count_that_is_none_of_ours_is_never(value: bytes | None) -> None:
+    assert retries_of([("dlq.retries", value)]) == 0
