@@ -6,33 +6,34 @@ partition that the Java default partitioner gives; only when nothing was ever wr
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
 from schemas.user_context import UserContext
 from worker.errors import ExitCode, Fatal
-from worker.kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Meaning,
-    Message,
-    TopicPartition,
-    meaning_of,
-    murmur2,
-    reader_config,
-    translate,
-)
+from worker.kafka import OFFSET_BEGINNING, Message, murmur2
 from worker.settings import Settings
 from worker.topic_policy import Topic
+from worker.topic_reader import TopicReader
 
-BATCH = 5000
-POLL_S = 0.25
-NO_PROGRESS_S = 15.0
-_END_OF_PARTITION = KafkaError._PARTITION_EOF  # noqa: SLF001 - the client's name for it
+
+def user_id_of(text: str) -> str:
+    """The id that a user has in the records: without the blanks around it.
+
+    Raises:
+        Fatal: USAGE, it is nobody's.
+    """
+    user_id = text.strip()
+    try:
+        user_id.encode()
+    except UnicodeEncodeError as exc:
+        raise Fatal(ExitCode.USAGE, f"{user_id!r} is not UTF-8", hint="a user id is text") from exc
+    if not user_id:
+        raise Fatal(ExitCode.USAGE, "the user id is empty", hint="give the user_id as it stands in the payloads")
+    return user_id
 
 
 class Lookup:
@@ -44,10 +45,7 @@ class Lookup:
         self._key = user_id.encode()
         self._topic = topic
         self._home = murmur2(self._key, topic.partitions)
-        try:
-            self._reader = Consumer(reader_config(settings))
-        except KafkaException as exc:
-            raise translate(exc, "setting up the reader") from exc
+        self._reader = TopicReader(settings, topic.name)
 
     def close(self) -> None:
         self._reader.close()
@@ -58,74 +56,45 @@ class Lookup:
         Raises:
             Fatal: the broker does not answer, refuses, or the record is not one of ours.
         """
-        ends = self._read([self._home])
+        self._read([self._home])
         if not self.ever_seen and self._topic.partitions > 1:
             self._read([number for number in range(self._topic.partitions) if number != self._home])
-            if not self.ever_seen:
-                self._assign(ends)
+            self._reader.go_to(self._reader.ends)
         return self.record
+
+    def follow(self, timeout_s: float = math.inf) -> Iterator[UserContext | None]:
+        """What is known after each record of the user that comes, until the time is up. After `read_to_end`."""
+        for message in self._reader.follow(time.monotonic() + timeout_s):
+            if self._apply(message):
+                yield self.record
 
     def changes(self) -> Iterator[UserContext | None]:
         """What follows, for ever: each new record, and None when the user is forgotten. After `read_to_end`."""
-        while True:
-            for message in self._poll():
-                if message.error() is None and self._apply(message):
-                    yield self.record
+        known = self.record
+        for record in self.follow():
+            if record != known:
+                known = record
+                yield record
 
-    def _read(self, numbers: list[int]) -> dict[int, int]:
-        """Everything that these partitions hold now. Returns where they end."""
-        self._assign(dict.fromkeys(numbers, OFFSET_BEGINNING))
-        ends: dict[int, int] = {}
-        deadline = time.monotonic() + NO_PROGRESS_S
-        while len(ends) < len(numbers):
-            for message in self._poll():
-                deadline = time.monotonic() + NO_PROGRESS_S
-                if message.error() is None:
-                    self._apply(message)
-                else:
-                    ends[message.partition() or 0] = message.offset() or 0
-            if time.monotonic() > deadline:
-                text = f"no answer while reading {self._topic.name}, {len(numbers) - len(ends)} partitions are left"
-                raise Fatal(ExitCode.BROKER_UNREACHABLE, text, hint="look at the broker's health and try again")
-        return ends
-
-    def _assign(self, offsets: dict[int, int]) -> None:
-        self._reader.assign([TopicPartition(self._topic.name, number, offset) for number, offset in offsets.items()])
-
-    def _poll(self) -> Iterator[Message]:
-        """Records and ends of partitions; anything else is an error."""
-        first = self._reader.poll(POLL_S)
-        if first is None:
-            return
-        for message in [first, *self._reader.consume(BATCH, 0)]:
-            error = message.error()
-            if error is None or error.code() == _END_OF_PARTITION:
-                yield message
-            elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED or _may_pass(error):
-                continue  # a reader needs no group, and a connection may come back
-            else:
-                raise translate(error, f"reading {self._topic.name}")
+    def _read(self, numbers: Iterable[int]) -> None:
+        for message in self._reader.to_end(dict.fromkeys(numbers, OFFSET_BEGINNING)):
+            self._apply(message)
 
     def _apply(self, message: Message) -> bool:
-        """Whether the record is of this user and changes what is known."""
+        """Whether the record is of this user."""
         if message.key() != self._key:
             return False
         self.ever_seen = True
         value = message.value()
         if value is None:
-            changed, self.record = self.record is not None, None
-            return changed
+            self.record = None
+            return True
         try:
             record = UserContext.model_validate_json(value)
         except ValidationError as exc:
             where = f"{self._topic.name}, partition {message.partition()}, offset {message.offset()}"
             text = f"the record at {where} is no user context ({exc.error_count()} errors)"
             raise Fatal(ExitCode.FAILED, text, hint="is another program writing to this topic?") from exc
-        if self.record is not None and record.version < self.record.version:
-            return False
-        changed, self.record = record != self.record, record
-        return changed
-
-
-def _may_pass(error: KafkaError) -> bool:
-    return meaning_of(error) in {Meaning.UNREACHABLE, Meaning.RETRIABLE}
+        if self.record is None or record.version >= self.record.version:
+            self.record = record
+        return True
