@@ -18,6 +18,7 @@ from tests.acceptance.topic_log import REQUEST_TIMEOUT_S, end_offsets
 from tests.brokers import CHECKOUT
 
 POLL_S = 0.1
+COORDINATOR_TIMEOUT_S = 3.0
 EXIT_TIMEOUT_S = 60.0
 GROUP_TIMEOUT_S = 90.0
 SETTLE_TIMEOUT_S = 150.0
@@ -139,9 +140,12 @@ class Group:
         member.kill()
 
     def wait_for(self, condition: Callable[[], bool], what: str, *, timeout_s: float) -> None:
-        """Poll until the condition holds. Fails, with the members' logs, in time or when one of them is gone."""
+        """Poll until the condition holds. Fails, with the members' logs, in time or when one of them is gone.
+
+        A broker that cannot answer at the moment (leaders and coordinators move) is asked again.
+        """
         deadline = time.monotonic() + timeout_s
-        while not condition():
+        while not _holds(condition):
             gone = [each for each in self._members if each.exit_code is not None and each.name not in self._dismissed]
             assert not gone, "\n".join(f"{each.name} ended with {each.exit_code}\n{each.tail()}" for each in gone)
             if time.monotonic() > deadline:
@@ -162,10 +166,9 @@ class Group:
     def owned(self) -> list[set[tuple[str, int]]]:
         """The partitions of each member of a stable group; nothing while it rebalances."""
         group_id = str(self.settings["group_id"])
-        try:
-            described = self._admin.describe_consumer_groups([group_id])[group_id].result(REQUEST_TIMEOUT_S)
-        except KafkaException:  # not created yet, or its coordinator moves
-            return []
+        # On a new broker a request that waits for a coordinator does not see it come: ask again soon.
+        answer = self._admin.describe_consumer_groups([group_id], request_timeout=COORDINATOR_TIMEOUT_S)
+        described = answer[group_id].result(REQUEST_TIMEOUT_S)
         if described.state != ConsumerGroupState.STABLE:
             return []
         shares: list[Any] = [member.assignment.topic_partitions for member in described.members if member.assignment]
@@ -198,4 +201,14 @@ class Group:
 
     def describe(self) -> str:
         """Who owns what and what is left to do, for a failure message."""
-        return f"owned: {self.owned()}\nlag: {self.lag()}"
+        try:
+            return f"owned: {self.owned()}\nlag: {self.lag()}"
+        except KafkaException as error:
+            return f"the broker does not say who owns what: {error}"
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except KafkaException:
+        return False
