@@ -10,16 +10,21 @@ from typing import Annotated
 import typer
 
 from schemas.user_context import UserContext
+from worker.confirmation import confirmed
+from worker.erasure import Effect, Erasure
 from worker.errors import ExitCode, Fatal, WorkerError
 from worker.flags import CONNECTION, takes_settings
 from worker.group_status import group_status
 from worker.kafka import Admin
 from worker.log_setup import set_up_log
-from worker.lookup import Lookup
+from worker.lookup import Lookup, user_id_of
 from worker.printing import (
     ago,
+    in_short,
     out,
+    print_effect,
     print_produced,
+    print_reset,
     print_status,
     print_topics,
     print_user,
@@ -52,6 +57,8 @@ app = typer.Typer(
   context-worker produce --rebase sample    an hour at a product, ending now
   context-worker user amelie                what the chat layer knows of a user
   context-worker status                     members, partitions, lag
+  context-worker dlq list                   what could not be read, and why
+  context-worker reset-user amelie          erase a user
 
 Every setting is a flag (--group-id), a variable (WORKER_GROUP_ID) or a key of a
 TOML file (--config). What a flag says wins, then the variable, then the file.""",
@@ -173,7 +180,7 @@ def user(
       context-worker user amelie --follow
       context-worker user amelie --json | jq -r '.sessions[].context'
     """
-    user_id = user_id.strip()
+    user_id = user_id_of(user_id)
     lookup = Lookup(settings, find_topic(Admin(settings), settings, Role.OUTPUT), user_id)
     try:
         with waiting(f"reading {settings.output_topic}"):
@@ -231,6 +238,48 @@ def produce(
             done = publish(source, settings, topic, shift_s, progress)
     print_produced(done, topic.name, time.monotonic() - started, out(), live=rebase)
     return ExitCode.BAD_INPUT if done.bad or done.refused else ExitCode.OK
+
+
+@app.command("reset-user", rich_help_panel="Setting right")
+@takes_settings(*CONNECTION, "group_id", "repartition_topic", "output_topic")
+def reset_user(
+    settings: Settings,
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The id on the wire.", show_default=False)],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, also on a terminal.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until the output topic shows it.")] = True,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait no longer.")] = 60.0,
+) -> ExitCode:
+    """Erase a user: what is known of them, and what still comes of the time before.
+
+    A reset is written to the repartition topic: the member that owns the user forgets them and publishes a null record.
+    What happened before and arrives later (late, repeated after a crash, or held until now) is ignored.
+    What the user does from now on counts as usual.
+    Kafka itself keeps the old records of each topic for as long as that is set to: the README says how long.
+
+    Exit code 5: the reset is written for good, but its effect was not seen in time, e.g. because no member runs.
+
+    [bold]Examples[/bold]
+      context-worker reset-user amelie
+      context-worker reset-user amelie --yes --no-wait
+    """
+    user_id = user_id_of(user_id)
+    erasure = Erasure(settings, user_id)
+    try:
+        with waiting(f"reading {settings.output_topic}"):
+            known = erasure.known()
+        if not confirmed(f"{in_short(user_id, known, time.time())}. Erase?", yes=yes):
+            return ExitCode.INTERRUPTED
+        reset = erasure.write()
+        print_reset(reset, out())
+        if not wait:
+            return ExitCode.OK
+        with waiting("waiting until the output topic shows it"):
+            effect = erasure.wait(reset, timeout_s)
+    finally:
+        erasure.close()
+    print_effect(effect, user_id, settings.group_id, out())
+    return ExitCode.OK if effect in {Effect.ERASED, Effect.SEEN_AGAIN} else ExitCode.PENDING
 
 
 def main() -> None:

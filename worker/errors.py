@@ -21,8 +21,9 @@ class ExitCode(IntEnum):
     OK = 0  # done; for `run`: asked to stop, and everything that was read is published and committed
     FAILED = 1  # an error nobody foresaw; the traceback is in the log
     USAGE = 2  # a flag, a variable or a settings file is wrong
-    BAD_INPUT = 3  # `produce`: some lines were refused; `demo`: a record was not what it had to be
+    BAD_INPUT = 3  # `produce`, `dlq retry`: some records were refused; `demo`: a record was not what it had to be
     NOT_FOUND = 4  # `user`: nothing is known of this user
+    PENDING = 5  # `reset-user`: the reset is written for good, but its effect was not seen in time
     BROKER_UNREACHABLE = 10  # no broker answers at the given addresses
     TOPIC_MISSING = 11  # the input topic does not exist, or one of ours that may not be created
     TOPIC_MISCONFIGURED = 12  # a topic's cleanup policy, retention or timestamp type would break the promise
@@ -32,7 +33,7 @@ class ExitCode(IntEnum):
     DEAD_LETTERS = 16  # dead letters cannot be written, or are more than dlq_max_ratio
     CLIENT_FATAL = 17  # the Kafka client says that it cannot go on (fenced, or a fatal error)
     UNCLEAN_STOP = 18  # asked to stop, but the last checkpoint could not be made in time
-    INTERRUPTED = 130  # Ctrl-C in a command that is not the service
+    INTERRUPTED = 130  # Ctrl-C in a command that is not the service, or a no to its question
 
 
 class WorkerError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.user_context import SessionContext, UserContext
+from worker.erasure import Effect, WrittenReset
 from worker.group_status import GroupStatus, PartitionState
 from worker.producing import Produced, Source
 from worker.topics import TopicReport
@@ -40,6 +42,11 @@ def ago(seconds: float) -> str:
             rest = whole % size // inner
             return f"{whole // size} {unit}" + (f" {rest} {small}" if rest else "")
     return f"{whole} s"
+
+
+def time_of(seconds: float) -> str:
+    """A point in time as the commands take it again: 2024-04-05T19:34:38.900Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def print_topics(report: TopicReport, console: Console) -> None:
@@ -121,6 +128,34 @@ def print_produced(done: Produced, topic: str, seconds: float, console: Console,
     users = done.latest_users()
     if users and live:
         console.print(Text(f"last seen: {', '.join(users)}. Try: context-worker user {users[0]}"))
+
+
+def in_short(user_id: str, record: UserContext | None, now: float) -> str:
+    """What is known of a user, in one line."""
+    if record is None or record.expires_at < now:
+        return f"nothing is known of user {user_id} now"
+    sessions = "1 session" if len(record.sessions) == 1 else f"{len(record.sessions)} sessions"
+    return f"user {user_id}: {sessions}, last seen {ago(now - record.updated_at)} ago"
+
+
+def print_reset(reset: WrittenReset, console: Console) -> None:
+    """Where the reset is, and what it erases."""
+    where = f"{reset.topic}, partition {reset.partition}, offset {reset.offset}"
+    console.print(Text(f"the reset is written ({where}): it erases all up to {time_of(reset.at)}"))
+
+
+def print_effect(effect: Effect, user_id: str, group_id: str, console: Console) -> None:
+    """What could be seen of the reset, in plain words."""
+    console.print(Text(_EFFECTS[effect].format(user=user_id, group=group_id)))
+
+
+_EFFECTS = {
+    Effect.ERASED: "user {user} is erased: the newest record is null",
+    Effect.SEEN_AGAIN: "user {user} is erased, and was seen again since: the newest record tells only of that",
+    Effect.NO_MEMBER: "no member of group {group} runs: it takes effect as soon as one does",
+    Effect.NOT_YET: "its effect was not seen in time: it takes effect when group {group} gets there "
+    "(context-worker status)",
+}
 
 
 @contextmanager

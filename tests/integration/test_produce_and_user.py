@@ -8,8 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,113 +18,16 @@ import pytest
 from schemas.user_context import UserContext
 from tests.acceptance.members import Member, environment
 from tests.brokers import CHECKOUT
+from tests.integration.shell import PARTITIONS, Shell, create, records, wait_until
 from worker import kafka_properties
 from worker.errors import ExitCode, Fatal
-from worker.kafka import (
-    OFFSET_BEGINNING,
-    Admin,
-    Consumer,
-    KafkaError,
-    NewTopic,
-    Producer,
-    TopicPartition,
-    murmur2,
-    reader_config,
-)
+from worker.kafka import Admin, Producer, murmur2
 from worker.lookup import Lookup
 from worker.settings import Settings
 from worker.topic_policy import Role
 from worker.topics import find_topic
 
-Names = Callable[[str], str]
-PARTITIONS = 4
 SENTINEL = "hunter2-sentinel"
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Runs `context-worker` in a process of its own, with settings from the environment."""
-
-    settings: Settings
-
-    def __call__(
-        self, *arguments: str, stdin: bytes = b"", more: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-        return subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
-            cwd=CHECKOUT,
-            env=clean | environment(self.given) | dict(more or {}),
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-
-    @property
-    def given(self) -> dict[str, object]:
-        return {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
-
-
-@pytest.fixture
-def shell(kafka: str, unique: Names) -> Shell:
-    return Shell(
-        Settings(
-            bootstrap_servers=kafka,
-            group_id=unique("group"),
-            input_topic=unique("actions"),
-            output_topic=unique("user-context"),
-            dlq_topic=unique("dlq"),
-        )
-    )
-
-
-@pytest.fixture
-def admin(shell: Shell) -> Admin:
-    return Admin(shell.settings)
-
-
-@pytest.fixture
-def member(shell: Shell, tmp_path: Path) -> Iterator[Member]:
-    """A running member; the topics are there."""
-    assert shell("topics", "--input-partitions", str(PARTITIONS)).returncode == 0
-    one = Member("one", shell.given, tmp_path / "one.log")
-    yield one
-    one.terminate()
-    one.wait_exit()
-
-
-def create(admin: Admin, name: str, **config: str) -> None:
-    topic = NewTopic(name, num_partitions=PARTITIONS, config={k.replace("_", "."): v for k, v in config.items()})
-    for future in admin.create_topics([topic], request_timeout=10).values():
-        future.result()
-
-
-def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
-        time.sleep(0.2)
-
-
-def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
-    """Everything on a topic: partition, key, value."""
-    reader = Consumer(reader_config(settings))
-    reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
-    found: list[tuple[int, bytes | None, bytes | None]] = []
-    ended: set[int | None] = set()
-    while len(ended) < PARTITIONS:
-        message = reader.poll(10.0)
-        assert message is not None
-        error = message.error()
-        if error is None:
-            found.append((message.partition() or 0, message.key(), message.value()))
-        else:
-            assert error.code() == KafkaError._PARTITION_EOF
-            ended.add(message.partition())
-    reader.close()
-    return found
-
 
 # --- the way that the README shows ---
 
@@ -252,6 +154,7 @@ def test_a_topic_that_is_missing_is_told(shell: Shell) -> None:
     for command, topic in (
         (("produce", "sample"), shell.settings.input_topic),
         (("user", "u"), shell.settings.output_topic),
+        (("reset-user", "u"), shell.settings.repartition_topic),
     ):
         done = shell(*command)
         assert done.returncode == ExitCode.TOPIC_MISSING

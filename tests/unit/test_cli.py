@@ -26,7 +26,7 @@ from worker.settings_sources import flag
 from worker.topic_policy import Role, Topic
 from worker.topics import TopicReport
 
-COMMANDS = ("run", "demo", "status", "topics", "produce", "user")
+COMMANDS = ("run", "demo", "status", "topics", "produce", "user", "reset-user")
 Cli = Callable[..., int]
 
 
@@ -169,7 +169,10 @@ def test_demo_hands_its_verdict_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     assert cli("demo") == ExitCode.BAD_INPUT
 
 
-@pytest.mark.parametrize("command", [("topics",), ("status",), ("user", "u"), ("produce", "sample")])
+@pytest.mark.parametrize(
+    "command",
+    [("topics",), ("status",), ("user", "u"), ("produce", "sample"), ("reset-user", "u")],
+)
 def test_every_command_tells_that_there_is_no_broker(
     command: tuple[str, ...], cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
