@@ -10,6 +10,7 @@ from worker.errors import Retriable
 from worker.kafka import (
     OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
+    KafkaError,
     KafkaException,
     OffsetSpec,
     TopicPartition,
@@ -26,9 +27,9 @@ T = TypeVar("T")
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 ANSWER_TIMEOUT_S = 5.0  # one question
-PATIENCE_S = 30.0  # all attempts of one question; far below max.poll.interval.ms
-FIRST_RECORD_TIMEOUT_S = 5.0
+PATIENCE_S = 10.0  # all attempts of one question; then the partitions are asked for anew
 RETRY_S = 0.1
+NO_RECORD = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001
 
 
 class Offsets:
@@ -46,14 +47,14 @@ class Offsets:
         """What the group has committed.
 
         Raises:
-            Fatal, TaskMigrated: nobody answers, or not to this member.
+            Retriable, TaskMigrated, Fatal: nobody answers, or not to this member.
         """
         asked = [TopicPartition(*task_id) for task_id in ids]
         answers = self._ask("reading committed offsets", lambda: consumer.committed(asked, timeout=ANSWER_TIMEOUT_S))
         result = {}
         for answer in answers:
             if answer.error is not None:
-                raise translate(answer.error, "reading committed offsets")
+                raise translate(answer.error, "reading committed offsets", running=True)
             nothing = answer.offset == OFFSET_INVALID or answer.offset < 0
             metadata = None if nothing else decode(answer.metadata)
             result[answer.topic, answer.partition] = Committed(None if nothing else answer.offset, metadata)
@@ -63,7 +64,7 @@ class Offsets:
         """What the logs hold. The end is the high watermark, also where a transaction is open.
 
         Raises:
-            Fatal: nobody answers.
+            Retriable, Fatal: nobody answers.
         """
         ids = list(ids)
         starts = self._ask("reading log starts", lambda: self._list_offsets(ids, EARLIEST))
@@ -74,35 +75,44 @@ class Offsets:
         """The first offset with a timestamp (Unix seconds) not below; None when there is none.
 
         Raises:
-            Fatal: nobody answers.
+            Retriable, Fatal: nobody answers.
         """
         spec = OffsetSpec.for_timestamp(max(0, int(timestamp * 1000)))
         offset = self._ask("looking an offset up by time", lambda: self._list_offsets([task_id], spec))[task_id]
         return offset if offset >= 0 else None
 
     def timestamp_at(self, task_id: TaskId, offset: int) -> float | None:
-        """The timestamp of the first record at or after an offset, Unix seconds; None when none comes."""
+        """The timestamp of the first record at or after an offset, Unix seconds; None when there is none.
+
+        Raises:
+            Retriable: nobody answers.
+        """
         reader = self._make_reader()
         try:
-            reader.assign([TopicPartition(task_id[0], task_id[1], offset)])
-            deadline = self._clock.monotonic() + FIRST_RECORD_TIMEOUT_S
+            reader.assign([TopicPartition(*task_id, offset)])
+            deadline = self._clock.monotonic() + PATIENCE_S
             while self._clock.monotonic() < deadline:
-                message = reader.poll(0.1)
-                if message is None:
+                message = reader.poll(RETRY_S)
+                error = None if message is None else message.error()
+                if message is None or (error is not None and error.code() not in NO_RECORD):
                     continue
-                if message.error() is not None:
-                    return None  # the end of the partition, or an offset that is gone
                 kind, milliseconds = message.timestamp()
-                return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
-            return None
+                return None if error is not None or kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
+            raise Retriable(f"reading {task_id[0]}[{task_id[1]}] at offset {offset}: no answer in {PATIENCE_S:.0f} s")
         finally:
             reader.close()
 
     def restore_point_by_time(self, task_id: TaskId, committed: int, before_s: float) -> RestorePoint:
-        """Where to restore from when another tool moved the offset: `before_s` before the record at the new one."""
+        """Where to restore from when another tool moved the offset: `before_s` before the record at the new one, or
+        before the last one in front of it.
+
+        Raises:
+            Retriable, Fatal: nobody answers.
+        """
         timestamp = self.timestamp_at(task_id, committed)
-        at = (self._clock.wall() if timestamp is None else timestamp) - before_s
-        offset = self.first_at_or_after(task_id, at)
+        if timestamp is None:
+            timestamp = self.timestamp_at(task_id, max(0, committed - 1))
+        offset = None if timestamp is None else self.first_at_or_after(task_id, timestamp - before_s)
         return RestorePoint(committed if offset is None else min(offset, committed), NEVER)
 
     def _list_offsets(self, ids: list[TaskId], spec: OffsetSpec) -> dict[TaskId, int]:
@@ -116,6 +126,7 @@ class Offsets:
             try:
                 return question()
             except KafkaException as exc:
-                if self._clock.monotonic() > deadline or not isinstance(translate(exc, doing, running=True), Retriable):
-                    raise translate(exc, doing) from exc
+                failure = translate(exc, doing, running=True)
+                if self._clock.monotonic() > deadline or not isinstance(failure, Retriable):
+                    raise failure from exc
                 self._clock.sleep(RETRY_S)
