@@ -23,6 +23,7 @@ from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
 from worker.runtime.offsets import Offsets
 from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, Outbox
+from worker.runtime.ownership import Ownership
 from worker.runtime.poll_loop import LoopPolicy, PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
@@ -76,7 +77,13 @@ class Service:
         self._clock = clock
         flush_timeout_s = settings.delivery_timeout_ms / 1000 + 1
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
-        self._outbox = Outbox(clients.producer, limits, clock, patience_s=flush_timeout_s)
+        self._outbox = Outbox(
+            clients.producer,
+            lambda: ownership.check(),  # noqa: PLW0108 - it is made below
+            limits,
+            clock,
+            patience_s=flush_timeout_s,
+        )
         ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
         dead_letters = DeadLetters(
             self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version(), ratio
@@ -106,7 +113,10 @@ class Service:
             close_timeout_s=flush_timeout_s,
         )
         policy = _loop_policy(settings, flush_timeout_s)
-        self.loop = PollLoop(policy, self._consumer, assignment, checkpoint, self._outbox, clock, self.metrics)
+        ownership = Ownership(self._consumer, assignment, checkpoint, clock, policy.session_timeout_s)
+        self.loop = PollLoop(
+            policy, self._consumer, assignment, ownership, checkpoint, self._outbox, clock, self.metrics
+        )
 
     def _make_task(self, task_id: TaskId, start: Start) -> Task:
         if task_id[0] == self._settings.input_topic:

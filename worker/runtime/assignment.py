@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from worker.errors import TaskCorrupted, WorkerError
-from worker.kafka import TopicPartition
+from worker.errors import Fatal, TaskCorrupted, TaskMigrated, WorkerError
+from worker.kafka import KafkaException, TopicPartition
 from worker.pipeline.restore_point import RestorePoint, decode
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
@@ -64,7 +64,8 @@ class Assignment:
     # --- the three callbacks -------------------------------------------------------------------------------------
 
     def assigned(self, consumer: Any, partitions: list[TopicPartition]) -> None:
-        """Make a task for each partition; it starts at its restore point."""
+        """Make a task for each partition; it starts at its restore point. Where that fails the client hands the records
+        out all the same, so the partitions must be asked for anew."""
         self.has_joined = True
         ids = [(item.topic, item.partition) for item in partitions]
         began = self._clock.monotonic()
@@ -74,36 +75,56 @@ class Assignment:
                 self.tasks[task_id] = self._new_task(task_id, start)
             consumer.incremental_assign([TopicPartition(*task_id, starts[task_id].point.offset) for task_id in ids])
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
-            self._failure = exc
-            self.tasks = {task_id: task for task_id, task in self.tasks.items() if task_id not in set(ids)}
+            again = isinstance(exc, (WorkerError, KafkaException)) and not isinstance(exc, Fatal)
+            self._keep(TaskMigrated(f"{_names(ids)} could not be taken over: {exc}") if again else exc)
+            self._drop(self._owned(partitions))
             return
         if ids:
             log.info("assigned %s in %.0f ms", _names(ids), (self._clock.monotonic() - began) * 1000)
 
     def revoked(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Close clean: one checkpoint within the deadline, then let go."""
-        tasks = self._take(partitions)
+        tasks = self._owned(partitions)
         began = self._clock.monotonic()
         try:
-            self._checkpoint.make_and_wait(consumer, tasks, self._close_timeout_s)
-        except WorkerError as exc:
-            log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
-            self._failure = self._failure or TaskCorrupted("a checkpoint failed while partitions were revoked")
+            if tasks:
+                self._checkpoint.make_and_wait(consumer, tasks, self._close_timeout_s)
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
-            self._failure = exc
+            log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
+            self._discard_output()
+            passes = isinstance(exc, (Fatal, TaskMigrated)) or not isinstance(exc, WorkerError)
+            self._keep(exc if passes else TaskCorrupted("a checkpoint failed while partitions were revoked"))
         self._drop(tasks)
-        consumer.incremental_unassign(partitions)
+        self._let_go(consumer, partitions)
         if partitions:
             log.info("revoked %s in %.0f ms", _names(partitions), (self._clock.monotonic() - began) * 1000)
 
     def lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Close dirty: others own the partitions by now, so nothing more of them may go out."""
-        self._drop(self._take(partitions))
-        self._outbox.discard()
+        self._drop(self._owned(partitions))
+        self._discard_output()
         if self.tasks:
-            self._failure = self._failure or TaskCorrupted("partitions were lost while others were worked on")
-        consumer.incremental_unassign(partitions)
+            self._keep(TaskCorrupted("partitions were lost while others were worked on"))
+        self._let_go(consumer, partitions)
         log.warning("lost %s: their next owner restores them", _names(partitions))
+
+    def _keep(self, failure: BaseException) -> None:
+        """For the poll loop to raise: the first failure, but what ends the process goes before what does not."""
+        lighter = isinstance(failure, WorkerError) and not isinstance(failure, Fatal)
+        if self._failure is None or not lighter:
+            self._failure = failure
+
+    def _discard_output(self) -> None:
+        try:
+            self._outbox.discard()
+        except WorkerError as exc:
+            self._keep(exc)
+
+    def _let_go(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        try:
+            consumer.incremental_unassign(partitions)
+        except KafkaException as exc:
+            self._keep(TaskMigrated(f"{_names(partitions)} could not be let go of: {exc}"))
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -122,7 +143,6 @@ class Assignment:
     def drop_all(self) -> None:
         """Close everything dirty."""
         self._drop(list(self.tasks.values()))
-        self.tasks = {}
 
     def _new_task(self, task_id: TaskId, start: Start) -> Task:
         if start.warning:
@@ -156,14 +176,15 @@ class Assignment:
         point = self._offsets.restore_point_by_time(task_id, committed.next_offset, before_s)
         return start_of(Committed(committed.next_offset, point), log_bounds, point)
 
-    def _take(self, partitions: Iterable[TopicPartition]) -> list[Task]:
-        taken = [self.tasks.pop((item.topic, item.partition), None) for item in partitions]
-        return [task for task in taken if task is not None]
+    def _owned(self, partitions: Iterable[TopicPartition]) -> list[Task]:
+        found = [self.tasks.get((item.topic, item.partition)) for item in partitions]
+        return [task for task in found if task is not None]
 
     def _drop(self, tasks: list[Task]) -> None:
         self._checkpoint.forget(tasks)
         for task in tasks:
             task.move(TaskState.CLOSED)
+            del self.tasks[task.id]
 
 
 def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:

@@ -11,9 +11,10 @@ Any failure on the way: nothing is committed, and the caller drops the tasks and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
-from worker.errors import TaskCorrupted
+from worker.errors import Fatal, TaskCorrupted
 from worker.kafka import KafkaError, KafkaException, TopicPartition, translate
 from worker.metrics import Metrics
 from worker.runtime.clients import ConsumerLike
@@ -34,7 +35,8 @@ class Checkpoint:
         self._settle = settle
         self._clock = clock
         self._metrics = metrics
-        self._pending: dict[TaskId, tuple[Task, Position]] = {}
+        self._in_flight: dict[TaskId, Due] = {}  # the newest commit of each task that has no answer yet
+        self._failure: Fatal | None = None
 
     def make(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
         """A checkpoint whose commit is on its way when this returns.
@@ -42,13 +44,8 @@ class Checkpoint:
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed.
         """
-        offsets = self._prepare(tasks, flush_timeout_s)
-        if not offsets:
-            return
-        try:
-            consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as exc:
-            raise translate(exc, "committing", running=True) from exc
+        due = self._prepare(tasks, flush_timeout_s)
+        self._commit(consumer, [item for item in due if self._in_flight.get(item.task.id) != item])
 
     def make_and_wait(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
         """A checkpoint that is known to be committed when this returns. Without a broker: after a session timeout.
@@ -56,64 +53,53 @@ class Checkpoint:
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed, or not everything.
         """
-        offsets = self._prepare(tasks, flush_timeout_s)
-        if offsets:
-            self.commit_now(consumer, offsets)
+        self._commit_now(consumer, self._prepare(tasks, flush_timeout_s))
 
-    def make_before(self, consumer: ConsumerLike, tasks: Iterable[Task], deadline: float) -> None:
-        """A checkpoint at the end of the process: never blocks beyond `deadline` (monotonic). Records still come out of
-        the consumer's poll meanwhile; they are left to the next owner.
+    def make_before(self, consumer: ConsumerLike, tasks: Collection[Task], deadline: float) -> None:
+        """A checkpoint at the end of the process, known to be committed when this returns: not after `deadline`
+        (monotonic). A commit that is refused (a group that rebalances does that) is made again. `tasks` are those that
+        are owned at any time: rebalances go on meanwhile. Records are left to the next owner.
 
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed, or it is not known.
         """
-        self.make(consumer, tasks, max(0.0, deadline - self._clock.monotonic()))
-        while self._pending:
-            if self._clock.monotonic() > deadline:
-                raise TaskCorrupted("the last commit was not confirmed in time")
-            consumer.poll(COMMIT_POLL_S)
+        while due := self._prepare(tasks, max(0.0, deadline - self._clock.monotonic())):
+            self._commit(consumer, due)
+            while self._in_flight:
+                if self._clock.monotonic() > deadline:
+                    raise TaskCorrupted("the last commit was not confirmed in time")
+                consumer.poll(COMMIT_POLL_S)
 
     def confirm_ownership(self, consumer: ConsumerLike, tasks: Iterable[Task]) -> None:
-        """Commit again what is committed already: it succeeds only while the group still counts this member in.
+        """Commit again what is committed or on its way: it succeeds only while the group still counts this member in.
 
         Raises:
             TaskMigrated, TaskCorrupted, Fatal: it does not, or nobody can say.
         """
-        offsets = [_offset(task.id, task.committed) for task in tasks]
-        if offsets:
-            self.commit_now(consumer, offsets)
-
-    def commit_now(self, consumer: ConsumerLike, offsets: list[TopicPartition]) -> None:
-        """A synchronous commit.
-
-        Raises:
-            TaskMigrated, TaskCorrupted, Fatal: it failed for at least one partition.
-        """
-        try:
-            result = consumer.commit(offsets=offsets, asynchronous=False) or []
-        except KafkaException as exc:
-            raise translate(exc, "committing", running=True) from exc
-        failed = next((item.error for item in result if item.error is not None), None)
-        if failed is not None:
-            raise translate(failed, "committing", running=True)
-        self._note(result)
+        self._commit_now(consumer, [self._in_flight.get(task.id, Due(task, task.committed)) for task in tasks])
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """The result of an asynchronous commit. A refusal is counted: while a group rebalances it is normal, and the
-        next checkpoint commits again."""
+        """The answer to an asynchronous commit. A refusal is counted: while a group rebalances it is normal, and the
+        next checkpoint commits again. One that will never be otherwise ends the process, with the next checkpoint."""
+        if error is not None:
+            self._note_refusal(error)
         for item in partitions:
-            failure = item.error or error
-            if failure is not None:
-                self._metrics.add("commit_failures", failure.name())
-                self._pending.pop((item.topic, item.partition), None)
-        self._note([item for item in partitions if error is None and item.error is None])
+            if error is None and item.error is not None:
+                self._note_refusal(item.error)
+            self._note(item, good=error is None and item.error is None)
 
     def forget(self, tasks: Iterable[Task]) -> None:
         """These tasks are gone: a late answer about them means nothing."""
         for task in tasks:
-            self._pending.pop(task.id, None)
+            self._in_flight.pop(task.id, None)
 
-    def _prepare(self, tasks: Iterable[Task], flush_timeout_s: float) -> list[TopicPartition]:
+    # --- the steps -----------------------------------------------------------------------------------------------
+
+    def _prepare(self, tasks: Iterable[Task], flush_timeout_s: float) -> list[Due]:
+        """Steps 1 to 3, and what there is to commit after them."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         running = [task for task in tasks if task.is_running]
         now = self._clock.wall()
         for task in running:
@@ -121,24 +107,54 @@ class Checkpoint:
                 task.publish(now)
         self._outbox.flush(flush_timeout_s)
         self._settle()
-        offsets = []
-        for task in running:
-            position = task.position()
-            if position != task.committed or not task.is_committed:
-                self._pending[task.id] = (task, position)
-                offsets.append(_offset(task.id, position))
-        return offsets
+        positions = [Due(task, task.position()) for task in running]
+        return [due for due in positions if due.position != due.task.committed or not due.task.is_committed]
 
-    def _note(self, committed: list[TopicPartition]) -> None:
-        for item in committed:
-            task_id = (item.topic, item.partition)
-            task, position = self._pending.get(task_id, (None, None))
-            if task is None or position is None or position.next_offset != item.offset:
-                continue  # a newer commit of this partition is on its way
-            task.committed = position
-            task.is_committed = True
-            del self._pending[task_id]
+    def _commit(self, consumer: ConsumerLike, due: list[Due]) -> None:
+        if not due:
+            return
+        self._in_flight.update((item.task.id, item) for item in due)
+        try:
+            consumer.commit(offsets=_offsets(due), asynchronous=True)
+        except KafkaException as exc:
+            raise translate(exc, "committing", running=True) from exc
+
+    def _commit_now(self, consumer: ConsumerLike, due: list[Due]) -> None:
+        if not due:
+            return
+        self._in_flight.update((item.task.id, item) for item in due)
+        try:
+            result = consumer.commit(offsets=_offsets(due), asynchronous=False) or []
+        except KafkaException as exc:
+            raise translate(exc, "committing", running=True) from exc
+        failed = next((item.error for item in result if item.error is not None), None)
+        if failed is not None:
+            raise translate(failed, "committing", running=True)
+        for item in result:
+            self._note(item, good=True)
+
+    def _note(self, answer: TopicPartition, *, good: bool) -> None:
+        due = self._in_flight.get((answer.topic, answer.partition))
+        if due is None or due.position.next_offset != answer.offset:
+            return  # of a task that is gone, or a newer commit of this partition is on its way
+        del self._in_flight[due.task.id]
+        if good:
+            due.task.committed = due.position
+            due.task.is_committed = True
+
+    def _note_refusal(self, error: KafkaError) -> None:
+        self._metrics.add("commit_failures", error.name())
+        failure = translate(error, "committing", running=True)
+        if isinstance(failure, Fatal):
+            self._failure = failure
 
 
-def _offset(task_id: TaskId, position: Position) -> TopicPartition:
-    return TopicPartition(task_id[0], task_id[1], position.next_offset, position.metadata)
+class Due(NamedTuple):
+    """What is to be committed of a task."""
+
+    task: Task
+    position: Position
+
+
+def _offsets(due: list[Due]) -> list[TopicPartition]:
+    return [TopicPartition(*task.id, position.next_offset, position.metadata) for task, position in due]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from worker.errors import Fatal, TaskCorrupted, WorkerError
+from worker.errors import ExitCode, Fatal, TaskCorrupted, WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, error_of, refuses_record, translate
 from worker.pipeline.record import Headers
 from worker.runtime.clients import Delivered, ProducerLike, headers_of
@@ -45,11 +45,20 @@ class TooLarge(WorkerError):
 class Outbox:
     """A producer with a bounded queue. Not thread-safe: it lives in the poll loop's thread.
 
-    `limits` are the topics' max.message.bytes; `patience_s` is how long a full queue is waited for.
+    `may_produce` is asked before every record and raises where nothing may go out any more; `limits` are the topics'
+    max.message.bytes; `patience_s` is how long a full queue is waited for.
     """
 
-    def __init__(self, make_producer: MakeProducer, limits: dict[str, int], clock: Clock, patience_s: float) -> None:
+    def __init__(
+        self,
+        make_producer: MakeProducer,
+        may_produce: Callable[[], None],
+        limits: dict[str, int],
+        clock: Clock,
+        patience_s: float,
+    ) -> None:
         self._make_producer = make_producer
+        self._may_produce = may_produce
         self._limits = limits
         self._clock = clock
         self._patience_s = patience_s
@@ -62,8 +71,10 @@ class Outbox:
 
         Raises:
             TooLarge: the record cannot be produced for itself.
-            TaskCorrupted: the queue stayed full for `patience_s`.
+            TaskMigrated: the partitions may be someone else's by now.
+            TaskCorrupted: the queue stayed full for `patience_s`, or the producer cannot go on.
         """
+        self._may_produce()
         if self._size(outgoing) > self._limits.get(outgoing.topic, DEFAULT_MAX_MESSAGE_BYTES):
             raise TooLarge(f"{self._size(outgoing)} bytes are too many for {outgoing.topic}")
         deadline: float | None = None
@@ -79,13 +90,13 @@ class Outbox:
             except KafkaException as exc:
                 if refuses_record(error_of(exc)):
                     raise TooLarge(f"refused for {outgoing.topic}: {exc}") from exc
-                raise translate(exc, f"producing to {outgoing.topic}", running=True) from exc
+                raise _failure(exc, f"producing to {outgoing.topic}") from exc
             else:
                 return
 
     def _produce(self, outgoing: Outgoing) -> None:
         topic, key, value, headers, source = outgoing
-        if source is None or value is None or len(value) < LARGE_BYTES:
+        if source is None or len(value or b"") + len(key or b"") < LARGE_BYTES:
             self._producer.produce(topic, value, key, headers=headers)
             return
 
@@ -156,8 +167,14 @@ class Outbox:
         if refuses_record(error):
             self._refused.append(outgoing)
             return
-        failure = translate(error, f"delivering to {outgoing.topic}", running=True)
-        if not isinstance(failure, Fatal):
-            failure = TaskCorrupted(f"a record for {outgoing.topic} was not delivered: {error.str()}")
+        failure = _failure(error, f"delivering to {outgoing.topic}")
         if self._failure is None or isinstance(failure, Fatal):
             self._failure = failure
+
+
+def _failure(exc: KafkaException | KafkaError, doing: str) -> WorkerError:
+    """What a record that did not get through means: a fresh producer and a restore, unless no producer can help."""
+    failure = translate(exc, doing, running=True)
+    if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.CLIENT_FATAL:
+        return failure
+    return TaskCorrupted(str(failure))

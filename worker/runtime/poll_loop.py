@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
-from worker.kafka import KafkaError, KafkaException, Message, TopicPartition, error_of, translate
+from worker.kafka import KafkaError, KafkaException, Message, TopicPartition, translate
 from worker.metrics import Metrics
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
@@ -17,6 +17,7 @@ from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
 from worker.runtime.commit_policy import CommitPolicy, CommitTimer
 from worker.runtime.outbox import Outbox
+from worker.runtime.ownership import Ownership
 from worker.runtime.stall_watch import StallPolicy, StallWatch
 from worker.runtime.task import SessionTask, Task, UserTask
 
@@ -50,6 +51,7 @@ class PollLoop:
         policy: LoopPolicy,
         consumer: ConsumerLike,
         assignment: Assignment,
+        ownership: Ownership,
         checkpoint: Checkpoint,
         outbox: Outbox,
         clock: Clock,
@@ -58,6 +60,7 @@ class PollLoop:
         self._policy = policy
         self._consumer = consumer
         self._assignment = assignment
+        self._ownership = ownership
         self._checkpoint = checkpoint
         self._outbox = outbox
         self._clock = clock
@@ -85,23 +88,36 @@ class PollLoop:
         Raises:
             Fatal: the process has to end; nothing that was not delivered is committed.
         """
-        self._subscribe()
-        while not self._stopping:
-            try:
+        self.subscribe()
+        try:
+            while not self._stopping:
                 self.turn()
-            except TaskMigrated as exc:
-                self._rejoin(exc)
-            except (TaskCorrupted, Retriable) as exc:
-                self._restart(exc)
-        self._leave()
+            self._leave()
+        finally:
+            self._assignment.drop_all()  # closing the consumer must not commit what did not get out
 
     def turn(self) -> None:
-        """One round."""
+        """One round; what fails is dropped and restored.
+
+        Raises:
+            Fatal: the process has to end.
+        """
+        try:
+            self._turn()
+        except TaskMigrated as exc:
+            self._rejoin(exc)
+        except (TaskCorrupted, Retriable) as exc:
+            self._restart(exc)
+        except KafkaException as exc:
+            self._rejoin(_survivable(exc))
+
+    def _turn(self) -> None:
         messages = self._poll()
+        self._last_turn = self._clock.monotonic()
         self._assignment.raise_failure()
-        self._check_ownership()
+        self._ownership.check()
         self._process(messages)
-        self._publish(messages)
+        self._publish()
         self._deliver(messages)
         if self._commit_timer.is_due(self._clock.monotonic()):
             self._checkpoint.make(self._consumer, self._assignment.tasks.values(), self._policy.flush_timeout_s)
@@ -109,7 +125,8 @@ class PollLoop:
 
     # --- the steps of a round ------------------------------------------------------------------------------------
 
-    def _subscribe(self) -> None:
+    def subscribe(self) -> None:
+        """Join the group."""
         assignment = self._assignment
         self._consumer.subscribe(
             list(self._policy.topics),
@@ -123,7 +140,13 @@ class PollLoop:
         first = self._consumer.poll(self._wait_s())
         if first is None:
             return []
-        return [first, *self._consumer.consume(self._policy.batch_size - 1, 0)]
+        task = self._task_of(first)
+        rest = self._consumer.consume(self._policy.batch_size - 1, 0)
+        left_and_came_back = self._task_of(first) is not task  # then it is read again, from the restore point on
+        return rest if left_and_came_back else [first, *rest]
+
+    def _task_of(self, message: Message) -> Task | None:
+        return self._assignment.tasks.get((message.topic() or "", message.partition() or 0))
 
     def _wait_s(self) -> float:
         waiting = [
@@ -135,33 +158,14 @@ class PollLoop:
             return POLL_S
         return max(0.0, min(POLL_S, min(waiting) + self._policy.publish_interval_s - self._clock.monotonic()))
 
-    def _check_ownership(self) -> None:
-        """After a gap of more than half the session timeout (suspended, paused, starved) the group may have given the
-        partitions away: nothing is produced before a commit has succeeded."""
-        now = self._clock.monotonic()
-        gap, self._last_turn = now - self._last_turn, now
-        if gap <= self._policy.session_timeout_s / 2:
-            return
-        log.warning("the loop stood still for %.1f s: asking the group whether the partitions are still ours", gap)
-        wall = self._clock.wall()
-        for task in self._assignment.tasks.values():
-            if isinstance(task, UserTask):
-                task.stage.stay_awake(wall)
-        try:
-            self._checkpoint.confirm_ownership(self._consumer, self._assignment.tasks.values())
-        except WorkerError as exc:
-            raise TaskMigrated(f"after a gap of {gap:.1f} s: {exc}") from exc
-        self._last_turn = self._clock.monotonic()
-
     def _process(self, messages: list[Message]) -> None:
-        tasks = self._assignment.tasks
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         for message in messages:
             error = message.error()
             if error is not None:
                 self._handle(error, message)
                 continue
-            task = tasks.get((message.topic() or "", message.partition() or 0))
+            task = self._task_of(message)
             if isinstance(task, UserTask):
                 task.process(message, monotonic)
             elif isinstance(task, SessionTask):
@@ -171,7 +175,7 @@ class PollLoop:
             if not task.is_running:
                 self._assignment.note_restored(task)
 
-    def _publish(self, messages: list[Message]) -> None:
+    def _publish(self) -> None:
         """Publish the users of every task whose interval is over, or whose users may have expired."""
         now = self._clock.monotonic()
         ticks = now - self._last_tick >= POLL_S
@@ -181,7 +185,7 @@ class PollLoop:
         wall = self._clock.wall()
         sent = 0
         for task in list(self._assignment.tasks.values()):
-            if not messages and ticks:
+            if ticks:
                 self._catch_up(task)
             if not isinstance(task, UserTask) or not task.is_running:
                 continue
@@ -217,7 +221,7 @@ class PollLoop:
             self._outbox.serve()
 
     def _catch_up(self, task: Task) -> None:
-        """Where nothing arrives, the position may still have moved (markers), and so may the end."""
+        """What was read is folded in by now: if the position is further, it moved over markers."""
         topic_partition = TopicPartition(*task.id)
         position = self._consumer.position([topic_partition])[0].offset
         if position > task.next_offset:
@@ -244,21 +248,21 @@ class PollLoop:
 
     def _restart(self, error: WorkerError) -> None:
         """Memory and topics may differ: begin again from what is committed, with a fresh producer."""
-        self._back_off(error)
         self._outbox.discard()
+        self._back_off(error)
         try:
             self._assignment.restart_all(self._consumer)
         except KafkaException as exc:
-            self._rejoin(translate(error_of(exc), "rewinding", running=True))
+            self._rejoin(_survivable(exc))
 
     def _rejoin(self, error: WorkerError) -> None:
         """The group may count us out: drop everything and ask for partitions anew."""
-        self._back_off(error)
         self._assignment.drop_all()
         self._outbox.discard()
+        self._back_off(error)
         self._consumer.unsubscribe()
-        self._subscribe()
-        self._last_turn = self._clock.monotonic()
+        self.subscribe()
+        self._ownership.joined()
 
     def _back_off(self, error: WorkerError) -> None:
         now = self._clock.monotonic()
@@ -284,5 +288,11 @@ class PollLoop:
                 f"stopped without a last checkpoint: {exc}",
                 hint="nothing is lost: the next owner restores from the checkpoint before",
             ) from exc
-        finally:
-            self._assignment.drop_all()
+
+
+def _survivable(exc: KafkaException) -> WorkerError:
+    """An error of the client's in a place where none is expected. Raises it when it ends the process."""
+    failure = translate(exc, "working on the partitions", running=True)
+    if isinstance(failure, Fatal):
+        raise failure from exc
+    return failure

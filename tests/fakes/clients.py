@@ -1,0 +1,104 @@
+"""All the clients of one member over the broker of lists."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined] # re-exported without saying so
+
+from tests.fakes.broker import FakeBroker, Key, kafka_error
+from tests.fakes.consumer import FakeConsumer
+from tests.fakes.producer import FakeProducer
+from worker.runtime.clients import Committed, Delivered
+
+
+class FakeReader:
+    """A consumer outside of the group, which says where a partition ends."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+        self._at: dict[Key, int] = {}
+        self._said_end: set[Key] = set()
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self._at = {(item.topic, item.partition): item.offset for item in partitions}
+
+    def poll(self, timeout: float) -> Message | None:
+        for at, offset in self._at.items():
+            if self._broker.is_down:
+                break
+            if offset < self._broker.end(at):
+                self._at[at] = offset + 1
+                return self._broker.message(at, offset)
+            if at not in self._said_end:
+                self._said_end.add(at)
+                return Message(*at, offset, error=kafka_error(KafkaError._PARTITION_EOF))
+        self._broker.clock.sleep(timeout)
+        return None
+
+    def close(self) -> None:
+        self._at = {}
+
+
+class Offset(NamedTuple):
+    """An answer of `list_offsets`."""
+
+    offset: int
+    timestamp: int
+
+
+class FakeAdmin:
+    """Answers questions about logs."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+
+    def list_offsets(
+        self, topic_partition_offsets: dict[TopicPartition, OffsetSpec], *, request_timeout: float
+    ) -> dict[TopicPartition, Future[Offset]]:
+        out = {}
+        if self._broker.is_down:
+            self._broker.clock.sleep(request_timeout)
+        for item, spec in topic_partition_offsets.items():
+            future: Future[Offset] = Future()
+            if self._broker.is_down:
+                future.set_exception(KafkaException(kafka_error(KafkaError._TIMED_OUT)))
+            else:
+                future.set_result(self._find((item.topic, item.partition), spec))
+            out[item] = future
+        return out
+
+    def _find(self, at: Key, spec: OffsetSpec) -> Offset:
+        if spec is OffsetSpec.earliest():  # type: ignore[no-untyped-call]
+            return Offset(self._broker.start(at), -1)
+        if spec is OffsetSpec.latest():  # type: ignore[no-untyped-call]
+            return Offset(self._broker.end(at), -1)
+        for offset in range(self._broker.start(at), self._broker.end(at)):
+            timestamp = self._broker.message(at, offset).timestamp()[1]
+            if timestamp >= spec._value:
+                return Offset(offset, timestamp)
+        return Offset(-1, -1)
+
+
+class FakeClients:
+    """The clients of one member: `worker.runtime.clients.Clients`. `members` and `producers` are all it has made."""
+
+    def __init__(self, broker: FakeBroker, *, max_bytes: int = 10_000_000) -> None:
+        self.admin = FakeAdmin(broker)
+        self.consumers: list[FakeConsumer] = []
+        self.producers: list[FakeProducer] = []
+        self._broker = broker
+        self._max_bytes = max_bytes
+
+    def consumer(self, on_commit: Committed) -> FakeConsumer:
+        self.consumers.append(FakeConsumer(self._broker, on_commit))
+        return self.consumers[-1]
+
+    def producer(self, on_delivery: Delivered) -> FakeProducer:
+        self.producers.append(FakeProducer(self._broker, on_delivery, max_bytes=self._max_bytes))
+        return self.producers[-1]
+
+    def reader(self) -> FakeReader:
+        return FakeReader(self._broker)
