@@ -100,7 +100,8 @@ def payload_of(record: Record, settings: Settings) -> Routed | None:
 
 
 def marks(repartition: Iterable[Record]) -> list[tuple[str, int, float]]:
-    """(user, offset, mark) of the resets: the time of each, or the newest event of the user that counted by then."""
+    """(user, offset, mark) of the resets: the time of each, or the newest event of the user that counted by then; what
+    a replay wrote again carries its mark."""
     out: list[tuple[str, int, float]] = []
     newest: dict[str, float] = {}
     mark: dict[str, float] = {}
@@ -108,9 +109,9 @@ def marks(repartition: Iterable[Record]) -> list[tuple[str, int, float]]:
         user = (record.key or b"").decode()
         item = read(record.value, record.headers)
         if isinstance(item, Reset):
-            at = record.timestamp if item.mark is None else item.mark
-            assert at is not None
-            mark[user] = max(mark.get(user, NEVER), at, newest.get(user, NEVER))
+            assert record.timestamp is not None
+            at = max(record.timestamp, newest.get(user, NEVER)) if item.mark is None else item.mark
+            mark[user] = max(mark.get(user, NEVER), at)
             out.append((user, record.offset, mark[user]))
         elif item.event_time > mark.get(user, NEVER):
             newest[user] = max(newest.get(user, NEVER), item.event_time)

@@ -75,7 +75,7 @@ def fresh() -> ByUser:
 
 def apply(stage: ByUser, offset: int, item: Happening) -> None:
     if isinstance(item, Erasure):
-        return stage.apply(item.user, offset, 0.0, Reset(item.mark))
+        return stage.apply(item.user, offset, item.mark, Reset(None))
     product, session = item.session
     routed = RoutedPayload(
         FORM, *item.source, item.t, item.s, session, product, item.conversation, item.email, item.lines

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf, nextafter
 
-from worker.context.session_memory import NEVER, source_of
+from worker.context.session_memory import NEVER, NOTHING, source_of
 from worker.context.user_memory import Seen, SessionKey, UserMemory
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
@@ -52,8 +53,19 @@ class User(UserMemory):
         self.fading_due = False  # is in the queue of those that may be forgotten
 
     def reset(self, mark: float) -> None:
+        """Forget everything."""
         self.mark = max(self.mark, mark)
         self.clear()
+
+    def erase(self, mark: float) -> None:
+        """Forget what happened up to here, and nothing else."""
+        self.mark = max(self.mark, mark)
+        self.forget_before(nextafter(mark, inf))
+        if self.email.event_time <= mark:
+            self.email = NOTHING
+        for memory in self.sessions.values():
+            if memory.conversation.event_time <= mark:
+                memory.conversation = NOTHING
 
 
 @dataclass(slots=True)
@@ -134,12 +146,15 @@ class ByUser:
         if isinstance(record, RoutedPayload):
             self._add(offset, user_id, record, restoring=restoring)
         else:
-            self._reset(offset, user_id, timestamp if record.mark is None else record.mark, restoring=restoring)
+            self._reset(offset, user_id, timestamp, record.mark, restoring=restoring)
 
-    def _reset(self, offset: int, user_id: str, at: float, *, restoring: bool) -> None:
+    def _reset(self, offset: int, user_id: str, timestamp: float, mark: float | None, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
-        mark = max(at, user.newest)
-        user.reset(mark)
+        if mark is None:
+            mark = max(timestamp, user.newest)
+            user.reset(mark)
+        else:  # written again by a replay: what the user did since is not erased
+            user.erase(mark)
         self._note(offset, mark)
         self._change(user_id, user, restoring=restoring)
 

@@ -2,8 +2,8 @@
 
 Form 1: key = user id, value = a MessagePack array (`RoutedPayload`): the payload's lineage and what is remembered of
 it, its actions as lines of text. Carrying the lines costs half of carrying the input's JSON, which would be parsed
-again (benchmarks/bench_form.py). A null value resets the user; header `mark` may carry the time up to which (a form
-number and the time), else the record's own timestamp counts.
+again (benchmarks/bench_form.py). A null value resets the user: everything up to the record's timestamp. A replay writes
+resets again, and gives them the header `mark` (a form number and a time): those erase up to that time and no more.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.codec import Payload
+from worker.context.session_memory import NEVER
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.record import Headers
 
@@ -42,9 +43,13 @@ class RoutedPayload(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Reset(NamedTuple):
-    """Forget the user up to `mark` (Unix seconds); None = up to the record's timestamp."""
+    """Forget the user: what happened up to `mark` (Unix seconds); None = up to the record's timestamp, and all that is
+    known of the user then."""
 
     mark: float | None
+
+
+PUBLISH_AGAIN = NEVER  # the mark of a reset that erases nothing: the user's record is published as it stands
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -9,7 +9,7 @@ import orjson
 from worker.context.session_memory import NEVER
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.rendering import RenderPolicy
-from worker.pipeline.repartition import FORM, Reset, RoutedPayload
+from worker.pipeline.repartition import FORM, PUBLISH_AGAIN, Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 
 START = 1000.0
@@ -31,15 +31,23 @@ class Partition:
         session: str = "a",
         source: int | None = None,
         stream: float | None = None,
+        said: str = "",
     ) -> None:
+        """`said`: the conversation and the email that the payload names."""
         offset = self.stage.next_offset
         t, s = START + at, START + (at if stream is None else stream)
         line = f"[0] click: {at:g} — "
-        routed = RoutedPayload(FORM, 0, offset if source is None else source, t, s, session, "", "", "", (line,))
+        routed = RoutedPayload(FORM, 0, offset if source is None else source, t, s, session, "", said, said, (line,))
         self.stage.apply(user, offset, s, routed)
 
     def reset(self, at: float, user: str = "alice", *, mark: float | None = None) -> None:
         self.stage.apply(user, self.stage.next_offset, START + at, Reset(None if mark is None else START + mark))
+
+    def record(self) -> Any:
+        """The record of the one user that is published."""
+        ((_, value),) = self.stage.publish(START)
+        assert value is not None
+        return orjson.loads(value)
 
     def waits(self) -> bool:
         return self.stage.has_changes
@@ -189,12 +197,45 @@ def test_a_reset_reaches_up_to_the_newest_event_when_that_is_ahead_of_it() -> No
     assert partition.publish() == {"alice": [6]}
 
 
-def test_a_reset_may_carry_its_original_time() -> None:
+def test_a_reset_may_carry_its_original_mark() -> None:
     partition = Partition()
     partition.reset(50, mark=3)
     partition.add(3)
     partition.add(4)
     assert partition.publish() == {"alice": [4]}
+
+
+def test_a_reset_that_carries_its_mark_erases_nothing_that_happened_since() -> None:
+    partition = Partition()
+    partition.add(2, session="old")
+    partition.add(3, session="both", said="then")
+    partition.add(4, session="both")
+    partition.reset(50, mark=3)
+    record = partition.record()
+    assert [session["session_id"] for session in record["sessions"]] == ["both"]
+    assert "click: 4" in record["sessions"][0]["context"]
+    assert "click: 3" not in record["sessions"][0]["context"]
+    assert (record["email"], record["sessions"][0]["conversation_id"]) == (None, None)
+
+
+def test_what_is_newer_than_a_mark_keeps_its_email_and_conversation() -> None:
+    partition = Partition()
+    partition.add(4, said="now")
+    partition.reset(50, mark=3)
+    record = partition.record()
+    assert (record["email"], record["sessions"][0]["conversation_id"]) == ("now", "now")
+
+
+def test_a_user_can_be_published_again_as_the_record_stands() -> None:
+    partition = Partition()
+    partition.add(4)
+    partition.publish()
+    partition.stage.apply("alice", partition.stage.next_offset, START + 50, Reset(PUBLISH_AGAIN))
+    partition.stage.apply("nobody", partition.stage.next_offset, START + 50, Reset(PUBLISH_AGAIN))
+    assert partition.publish() == {"alice": [4], "nobody": None}
+    partition.add(4.5)
+    partition.publish()
+    assert partition.stage.user_count == 1
 
 
 def test_an_earlier_mark_does_not_take_a_later_one_back() -> None:
