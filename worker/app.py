@@ -75,32 +75,19 @@ class Service:
         self.metrics = Metrics()
         self._settings = settings
         self._clock = clock
-        flush_timeout_s = settings.delivery_timeout_ms / 1000 + 1
+        policy = _loop_policy(settings)
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
         self._outbox = Outbox(
             clients.producer,
             lambda: ownership.check(),  # noqa: PLW0108 - it is made below
             limits,
             clock,
-            patience_s=flush_timeout_s,
+            patience_s=policy.flush_timeout_s,
         )
-        ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
-        dead_letters = DeadLetters(
-            self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version(), ratio
-        )
-        self._channels = Channels(
-            self._outbox, dead_letters, self.metrics, settings.repartition_topic, settings.output_topic
-        )
+        self._channels = self._make_channels()
         self._link_policy = link_policy(settings)
         self._user_policy = user_policy(settings, limits[settings.output_topic] - MAX_RECORD_OVERHEAD_BYTES)
-        refusals = Refusals(
-            self._outbox,
-            dead_letters,
-            clock,
-            settings.output_topic,
-            flush_timeout_s,
-            lambda: list(assignment.tasks.values()),
-        )
+        refusals = Refusals(self._channels, clock, policy.flush_timeout_s, lambda: list(assignment.tasks.values()))
         checkpoint = Checkpoint(self._outbox, refusals.settle, clock, self.metrics)
         self._consumer = clients.consumer(checkpoint.on_commit)
         assignment = Assignment(
@@ -110,15 +97,31 @@ class Service:
             self._outbox,
             clock,
             restore_s=_restore_by_time_s(settings),
-            close_timeout_s=flush_timeout_s,
+            close_timeout_s=policy.flush_timeout_s,
         )
-        policy = _loop_policy(settings, flush_timeout_s)
         ownership = Ownership(self._consumer, assignment, checkpoint, clock, policy.session_timeout_s)
         self.loop = PollLoop(
             policy, self._consumer, assignment, ownership, checkpoint, self._outbox, clock, self.metrics
         )
 
+    def _make_channels(self) -> Channels:
+        settings = self._settings
+        ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
+        dead_letters = DeadLetters(
+            self._outbox, settings.dlq_topic, settings.input_topic, self.metrics, software_version(), ratio
+        )
+        return Channels(
+            self._outbox,
+            dead_letters,
+            self.metrics,
+            settings.repartition_topic,
+            settings.output_topic,
+            settings.dlq_topic,
+        )
+
     def _make_task(self, task_id: TaskId, start: Start) -> Task:
+        if start.warning:
+            self.metrics.add("clamped_starts")
         if task_id[0] == self._settings.input_topic:
             return SessionTask(task_id, start, self._link_policy, self._settings.max_clock_skew_s, self._channels)
         return UserTask(task_id, start, self._user_policy, self._channels, self._clock.wall())
@@ -140,12 +143,12 @@ def _restore_by_time_s(settings: Settings) -> dict[str, float | None]:
     }
 
 
-def _loop_policy(settings: Settings, flush_timeout_s: float) -> LoopPolicy:
+def _loop_policy(settings: Settings) -> LoopPolicy:
     return LoopPolicy(
         topics=(settings.input_topic, settings.repartition_topic),
         publish_interval_s=settings.publish_interval_ms / 1000,
         commit_interval_s=settings.commit_interval_s,
-        flush_timeout_s=flush_timeout_s,
+        flush_timeout_s=settings.delivery_timeout_ms / 1000 + 1,  # by then every record has its fate
         session_timeout_s=settings.effective_session_timeout_ms / 1000,
         stall_timeout_s=settings.stall_timeout_s,
     )

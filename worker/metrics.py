@@ -24,6 +24,8 @@ MetricName = Literal[
     "published",
     # offset commits that the broker refused, by error
     "commit_failures",
+    # tasks whose committed or restore offset was not in the log any more
+    "clamped_starts",
     # times that tasks were dropped and restored after a failure
     "restores_after_failure",
 ]

@@ -41,7 +41,7 @@ class DeadLetters:
         """Queue the record with its reason; without its value, and at last without its key, where that does not fit.
 
         Raises:
-            TaskCorrupted, Fatal: the producer cannot take it, or too many of the last records are dead letters.
+            TaskMigrated, TaskCorrupted, Fatal: it cannot be written, or too many of the last records are dead letters.
         """
         self._metrics.add("dead_letters", reason)
         self._ratio.note(dead=True)
@@ -62,15 +62,36 @@ class DeadLetters:
             software_version=self._software_version,
             retries=retries_of(source.headers or ()),
         )
-        omitted = replace(letter, value_omitted_bytes=len(source.value or b""))
-        attempts = (
-            Outgoing(self._topic, source.key, source.value, letter.to_headers(source.headers or ())),
-            Outgoing(self._topic, source.key, None, omitted.to_headers(source.headers or ())),
-            Outgoing(self._topic, None, None, omitted.to_headers()),
-        )
-        for outgoing in attempts:
+        self._send(Outgoing(self._topic, source.key, source.value, letter.to_headers(source.headers or ())))
+
+    def write_smaller(self, refused: Outgoing) -> None:
+        """A dead letter that the topic did not take for its size, again with less in it.
+
+        Raises:
+            TaskMigrated, TaskCorrupted, Fatal: it cannot be written.
+        """
+        self._send(self._smaller(refused))
+
+    def _send(self, outgoing: Outgoing) -> None:
+        while True:
             try:
                 return self._outbox.send(outgoing)
             except TooLarge:
-                continue
-        raise AssertionError("headers alone always fit")
+                outgoing = self._smaller(outgoing)
+
+    @staticmethod
+    def _smaller(outgoing: Outgoing) -> Outgoing:
+        topic, key, value, headers, _ = outgoing
+        letter = DeadLetter.from_headers(headers or [])
+        assert letter is not None
+        if value is not None:
+            return Outgoing(topic, key, None, replace(letter, value_omitted_bytes=len(value)).to_headers(headers or ()))
+        bare = Outgoing(topic, None, None, letter.to_headers())
+        if bare != outgoing:
+            return bare
+        raise Fatal(
+            ExitCode.DEAD_LETTERS,
+            f"{topic} refuses a dead letter of {letter.source_topic}[{letter.source_partition}] offset "
+            f"{letter.source_offset} even without key and value",
+            hint=f"raise max.message.bytes of {topic}",
+        )

@@ -8,58 +8,81 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from worker.kafka import Message
+from worker.pipeline import repartition
 from worker.pipeline.record import SourceRecord
 from worker.runtime.clock import Clock
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing
-from worker.runtime.task import Task, UserTask, source_record
+from worker.runtime.task import Channels, Task, UserTask, source_record
 
 
 class Refusals:
     """Settles refused records. `tasks` gives the tasks owned now."""
 
     def __init__(
-        self,
-        outbox: Outbox,
-        dead_letters: DeadLetters,
-        clock: Clock,
-        output_topic: str,
-        flush_timeout_s: float,
-        tasks: Callable[[], Iterable[Task]],
+        self, channels: Channels, clock: Clock, flush_timeout_s: float, tasks: Callable[[], Iterable[Task]]
     ) -> None:
-        self._outbox = outbox
-        self._dead_letters = dead_letters
+        self._channels = channels
         self._clock = clock
-        self._output_topic = output_topic
         self._flush_timeout_s = flush_timeout_s
         self._tasks = tasks
+
+    @property
+    def _outbox(self) -> Outbox:
+        return self._channels.outbox
+
+    @property
+    def _dead_letters(self) -> DeadLetters:
+        return self._channels.dead_letters
 
     def settle(self) -> None:
         """Returns when every refused record is delivered or is a delivered dead letter. Everything else was flushed.
 
         Raises:
-            TaskCorrupted, Fatal: a delivery failed otherwise.
+            TaskMigrated, TaskCorrupted, Fatal: something could not be delivered for another reason.
         """
-        for outgoing in self._outbox.take_refused():
-            if outgoing.topic == self._output_topic:
-                self._publish_again(outgoing)
-            else:
-                self._outbox.send(outgoing)
-            self._outbox.flush(self._flush_timeout_s)
-            for culprit in self._outbox.take_refused():
-                self._dead_letters.write(self._source_of(culprit), TOO_LARGE)
-                self._outbox.flush(self._flush_timeout_s)
+        refused = self._outbox.take_refused()
+        while refused:
+            outgoing = refused.pop()
+            self._send_alone(outgoing)
+            again = self._outbox.take_refused()
+            if len(again) == 1 and _same(again[0], outgoing):
+                self._bury(outgoing)
+                again = self._outbox.take_refused()
+            refused += again
 
-    def _publish_again(self, outgoing: Outgoing) -> None:
-        """Render anew: what was refused may be older than what was published since."""
-        user_id = (outgoing.key or b"").decode()
+    def _send_alone(self, outgoing: Outgoing) -> None:
+        if outgoing.topic != self._channels.output_topic or not self._publish_again((outgoing.key or b"").decode()):
+            self._outbox.send(outgoing)
+        self._outbox.flush(self._flush_timeout_s)
+
+    def _publish_again(self, user_id: str) -> bool:
+        """Render anew: what was refused may be older than what was published since. False = the user is forgotten."""
         for task in self._tasks():
             if isinstance(task, UserTask) and task.stage.change_again(user_id):
                 task.publish(self._clock.wall())
+                return True
+        return False
 
-    @staticmethod
-    def _source_of(outgoing: Outgoing) -> SourceRecord:
-        """The input record it was made of; where that is not known, the refused record itself."""
+    def _bury(self, culprit: Outgoing) -> None:
+        """It was alone, so it is refused for itself. A dead letter that is refused is written with less in it."""
+        if culprit.topic == self._channels.dead_letter_topic:
+            self._dead_letters.write_smaller(culprit)
+        else:
+            self._dead_letters.write(self._source_of(culprit), TOO_LARGE)
+        self._outbox.flush(self._flush_timeout_s)
+
+    def _source_of(self, outgoing: Outgoing) -> SourceRecord:
+        """The input record that it was made of. Where that was not kept: where it lies, by the lineage. A user's record
+        has no single source, and is its own."""
         if isinstance(outgoing.source, Message):
             return source_record(outgoing.source)
+        if outgoing.topic == self._channels.repartition_topic:
+            routed = repartition.read(outgoing.value, outgoing.headers)
+            if isinstance(routed, repartition.RoutedPayload):
+                return SourceRecord(routed.source_partition, routed.source_offset, None, None, None, None)
         return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
+
+
+def _same(one: Outgoing, other: Outgoing) -> bool:
+    return (one.topic, one.key) == (other.topic, other.key)

@@ -236,6 +236,7 @@ class Channels(NamedTuple):
     metrics: Metrics
     repartition_topic: TopicName
     output_topic: TopicName
+    dead_letter_topic: TopicName
 
 
 def timestamp_of(message: Message) -> float | None:
