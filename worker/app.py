@@ -48,8 +48,18 @@ def run_service(settings: Settings) -> ExitCode:
     for warning in report.warnings:
         log.warning("%s", warning)
     service = Service(settings, report, KafkaClients(settings, admin, report), clock)
-    restore_handlers = _stop_on_signals(service.loop.stop)
     log.info("started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic)
+    run_member(service)
+    return ExitCode.OK
+
+
+def run_member(service: Service) -> None:
+    """Work until SIGTERM or SIGINT, or until somebody else stops the loop. Ends the process where the client hangs.
+
+    Raises:
+        Fatal: the process has to end with the error's exit code.
+    """
+    restore_handlers = _stop_on_signals(service.loop.stop)
     failure: Fatal | None = None
     try:
         service.loop.run()
@@ -65,7 +75,6 @@ def run_service(settings: Settings) -> ExitCode:
         os._exit(failure.exit_code if failure else ExitCode.UNCLEAN_STOP)
     if failure is not None:
         raise failure
-    return ExitCode.OK
 
 
 class Service:
