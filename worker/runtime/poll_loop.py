@@ -89,6 +89,10 @@ class PollLoop:
             Fatal: the process has to end; nothing that was not delivered is committed.
         """
         self.subscribe()
+        self.work()
+
+    def work(self) -> None:
+        """Turns until asked to stop, and the last checkpoint."""
         try:
             while not self._stopping:
                 self.turn()
@@ -291,8 +295,8 @@ class PollLoop:
 
 
 def _survivable(exc: KafkaException) -> WorkerError:
-    """An error of the client's in a place where none is expected. Raises it when it ends the process."""
+    """An error of the client's in a place where none is expected. Raises it when joining anew cannot help."""
     failure = translate(exc, "working on the partitions", running=True)
-    if isinstance(failure, Fatal):
+    if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.TOPIC_MISSING:  # or not ours any more
         raise failure from exc
     return failure

@@ -213,4 +213,4 @@ def test_a_member_without_partitions_is_fine() -> None:
     member.settle()
     assert (member.assignment.has_joined, member.tasks) == (True, {})
     member.loop.stop()
-    member.loop.run()
+    member.loop.work()

@@ -84,7 +84,7 @@ def test_nothing_is_committed_when_a_delivery_is_not_allowed() -> None:
     broker.refuse_deliveries[HOP] = KafkaError.TOPIC_AUTHORIZATION_FAILED
     send(broker)
     with pytest.raises(Fatal) as caught:
-        member.loop.run()
+        member.loop.work()
     member.service.close()
     assert caught.value.exit_code is ExitCode.NOT_AUTHORIZED
     assert committed(broker) is None
@@ -96,7 +96,7 @@ def test_nothing_is_committed_when_the_dead_letters_are_too_many() -> None:
     for _ in range(200):
         broker.append(INPUT, b"k", b"no json")
     with pytest.raises(Fatal) as caught:
-        member.loop.run()
+        member.loop.work()
     member.service.close()
     assert caught.value.exit_code is ExitCode.DEAD_LETTERS
     assert committed(broker) is None, "the record that broke the limit has no dead letter"

@@ -95,7 +95,7 @@ def test_what_a_session_was_linked_to_is_known_after_a_restore() -> None:
     send(broker, text="named")
     first.settle()
     first.loop.stop()
-    first.loop.run()
+    first.loop.work()
     send(broker, user=None, text="not named")
     FakeMember(broker).settle()
     assert texts(broker) == ["named", "not named"]

@@ -1,0 +1,390 @@
+"""The loop: what it does after a gap, after a failure, and when it is asked to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.runtime.member import (
+    COMMIT_INTERVAL_S,
+    HOP,
+    INPUT,
+    OUTPUT,
+    FakeMember,
+    committed,
+    new_broker,
+    records,
+    send,
+    texts,
+)
+from worker.errors import ExitCode, Fatal
+from worker.kafka import KafkaError, TopicPartition
+from worker.runtime.task import TaskState
+
+GAP_S = 8.0  # more than half the session timeout of 15 s
+
+
+def produced(member: FakeMember) -> list[Any]:
+    return [entry for entry in member.broker.journal if entry[0] == "produced"]
+
+
+def interrupt(member: FakeMember, after: int, what: Callable[[], None]) -> None:
+    """Let something happen right after so many records were handed to the producer."""
+    produce, count = member.producer.produce, 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        nonlocal count
+        produce(*args, **kwargs)
+        count += 1
+        if count == after:
+            what()
+
+    member.producer.produce = wrapped  # type: ignore[method-assign]
+
+
+# --- gaps --------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_gap_nothing_is_produced_before_a_commit_succeeded() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    send(broker)
+    broker.journal.clear()
+    broker.clock.sleep(GAP_S)
+    member.turn()
+    assert broker.journal[0][0] == "committed"
+    assert produced(member)
+
+
+def test_a_member_that_was_expelled_meanwhile_produces_nothing_and_joins_anew() -> None:
+    broker = new_broker()
+    member = FakeMember(broker, publish_interval_ms=60_000)
+    member.settle()
+    send(broker, text="first")
+    member.turn(2)
+    assert member.tasks[HOP, 0].stage.next_offset == 1
+    broker.journal.clear()
+    broker.clock.sleep(20)
+    broker.expelled.add(member.consumer)
+    send(broker, text="second")
+    member.turn()
+    assert [entry[0] for entry in broker.journal if entry[0] != "flushed"] == ["unsubscribed", "subscribed"]
+    assert member.tasks == {}
+    member.settle()
+    assert texts(broker) == ["first", "second"]
+
+
+@pytest.mark.parametrize("topic", [HOP, OUTPUT])
+def test_a_member_that_is_stopped_within_a_turn_produces_nothing_more(topic: str) -> None:
+    broker = new_broker()
+    member = FakeMember(broker, publish_interval_ms=60_000 if topic == OUTPUT else 0)
+    member.settle()
+    for number in range(10):
+        send(broker, f"ps_{number}", f"user {number}")
+    if topic == OUTPUT:
+        member.turn(2)
+
+    def suspend() -> None:
+        broker.clock.sleep(20)
+        broker.expelled.add(member.consumer)
+
+    broker.journal.clear()
+    interrupt(member, 3, suspend)
+    member.turn(1 if topic == HOP else 2)
+    if topic == OUTPUT:  # the publish interval is not over: the checkpoint publishes
+        member.turn(int(COMMIT_INTERVAL_S / 0.1) + 1)
+    before_joining = broker.journal[: broker.journal.index(("unsubscribed",))]
+    assert len([entry for entry in before_joining if entry[0] == "produced"]) == 3
+
+
+def test_work_that_takes_longer_than_the_gap_goes_on_after_it_has_asked() -> None:
+    """Rendering very many users is no reason to begin again, which would take just as long."""
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    for number in range(5):
+        send(broker, f"ps_{number}", f"user {number}")
+    interrupt(member, 2, lambda: broker.clock.sleep(GAP_S))
+    member.settle()
+    assert len(records(broker)) == 5
+    assert member.count("restores_after_failure") == 0
+
+
+def test_asking_does_not_take_back_what_was_committed_a_moment_ago() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    send(broker)
+    member.turn()
+    member.checkpoint.make(member.consumer, member.tasks.values(), 1.0)
+    member.loop._ownership._checked_at -= GAP_S
+    member.loop._ownership.check()
+    assert committed(broker) == 1
+
+
+def test_users_do_not_expire_by_a_clock_that_ran_while_the_member_slept() -> None:
+    """What happened meanwhile has not been read yet."""
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.settle()
+    broker.clock.sleep(3600)
+    send(broker, text="meanwhile", at=broker.clock.wall() - 200)
+    member.turn(5)
+    assert all(message.value() is not None for message in broker.records(OUTPUT))
+    assert texts(broker) == ["meanwhile"]
+
+
+def test_a_wall_clock_that_is_set_back_changes_nothing() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker, text="before")
+    member.settle()
+    broker.clock.jump(-7200)
+    send(broker, text="after", at=broker.clock.wall() + 7200)
+    member.settle()
+    assert committed(broker) == 2
+    assert records(broker)["amelie"] is not None
+    assert member.count("restores_after_failure") == 0
+
+
+# --- failures ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_queued_is_gone_before_the_wait_that_follows_a_failure() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    queue = member.producer
+    queue.produce(OUTPUT, b"stale", b"someone", None)
+    sleep, left = broker.clock.sleep, []
+
+    def watched(seconds: float) -> None:
+        if seconds:
+            left.append(len(queue))
+        sleep(seconds)
+
+    member.consumer.send_error(KafkaError._AUTO_OFFSET_RESET, INPUT)
+    broker.clock.sleep = watched  # type: ignore[method-assign]
+    member.turn()
+    assert left == [0]
+
+
+@pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS, KafkaError._FATAL])
+def test_after_a_failed_delivery_everything_is_restored_from_what_is_committed(code: int) -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker, text="first")
+    member.settle()
+    broker.refuse_deliveries[OUTPUT] = code
+    send(broker, text="second")
+    member.turn(3)
+    broker.refuse_deliveries.clear()
+    member.settle()
+    assert texts(broker) == ["first", "second"]
+    assert member.count("restores_after_failure") > 0
+
+
+def test_the_waits_between_failures_grow_and_are_bounded() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.turn()
+    broker.refuse_deliveries[OUTPUT] = KafkaError._MSG_TIMED_OUT
+    waits = []
+    for _ in range(20):
+        before, count = broker.clock.monotonic(), member.count("restores_after_failure")
+        member.turn()
+        if member.count("restores_after_failure") > count:
+            waits.append(broker.clock.monotonic() - before)
+    assert waits[0] < 0.5
+    assert max(waits) == pytest.approx(5.0, abs=0.2)
+
+
+def test_a_partition_that_cannot_be_rewound_is_asked_for_anew() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.settle()
+    broker.refuse_deliveries[OUTPUT] = KafkaError._MSG_TIMED_OUT
+    del member.consumer._next[INPUT, 0]  # gone from the client, which the callbacks did not tell yet
+    send(broker, text="second")
+    send(broker, "ps_2", "amelie", text="third")
+    broker.append(HOP, b"amelie", None)
+    member.turn(2)
+    broker.refuse_deliveries.clear()
+    member.settle()
+    assert ("unsubscribed",) in broker.journal
+    assert member.tasks.keys() == {(INPUT, 0), (HOP, 0)}
+
+
+def test_an_error_that_the_client_raises_where_none_is_expected_is_survived() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    position = member.consumer.position
+
+    def fails_once(partitions: list[TopicPartition]) -> list[TopicPartition]:
+        member.consumer.position = position  # type: ignore[method-assign]
+        member.consumer.seek(TopicPartition("unknown", 0))
+        return []
+
+    member.consumer.position = fails_once  # type: ignore[method-assign]
+    member.turn(3)
+    send(broker)
+    member.settle()
+    assert texts(broker) == ["Pay"]
+
+
+def test_a_missing_topic_is_waited_for_and_a_missing_right_is_not() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.consumer.send_error(KafkaError.UNKNOWN_TOPIC_OR_PART, INPUT)
+    member.turn(2)
+    member.consumer.send_error(KafkaError.TOPIC_AUTHORIZATION_FAILED, INPUT)
+    with pytest.raises(Fatal) as caught:
+        member.turn()
+    assert caught.value.exit_code is ExitCode.NOT_AUTHORIZED
+
+
+def test_a_record_of_a_form_that_is_not_known_ends_the_process() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    broker.append(HOP, b"amelie", b"of a later version")
+    with pytest.raises(Fatal) as caught:
+        member.loop.work()
+    member.service.close()
+    assert caught.value.exit_code is ExitCode.UNKNOWN_FORM
+    assert committed(broker, HOP) is None
+
+
+def test_a_partition_that_stands_still_despite_lag_ends_the_process() -> None:
+    broker = new_broker()
+    member = FakeMember(broker, stall_timeout_s=30)
+    member.settle()
+    member.consumer._broken.add((INPUT, 0))
+    send(broker)
+    with pytest.raises(Fatal) as caught:
+        member.turn(400)
+    assert caught.value.exit_code is ExitCode.STALLED
+
+
+def test_a_tail_without_records_counts_as_read_also_while_other_partitions_are_busy() -> None:
+    """Transaction markers take an offset and are never handed out."""
+    broker = new_broker(partitions=2)
+    member = FakeMember(broker)
+    send(broker, partition=0)
+    member.settle()
+    member.consumer._next[INPUT, 0] = member.consumer._position[INPUT, 0] = 3
+    broker.logs[INPUT, 0] *= 3
+    for _ in range(20):
+        send(broker, "ps_2", "bruno", partition=1)
+        member.turn()
+        broker.clock.sleep(0.1)
+    assert committed(broker, INPUT, 0) == 3
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+def test_asked_to_stop_it_makes_a_last_checkpoint_and_leaves() -> None:
+    broker = new_broker()
+    member = FakeMember(broker, publish_interval_ms=60_000)
+    member.turn()
+    send(broker)
+    member.turn(2)
+    tasks = list(member.tasks.values())
+    member.loop.stop()
+    member.loop.work()
+    assert member.service.close()
+    assert (committed(broker), committed(broker, HOP)) == (1, 1)
+    assert texts(broker) == ["Pay"]
+    assert {task.state for task in tasks} == {TaskState.CLOSED}
+    assert member.consumer.is_closed
+
+
+def test_a_last_commit_that_a_rebalance_refuses_is_made_again() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    send(broker)
+    member.turn()
+    member.loop.stop()
+    broker.refuse_commits.extend([KafkaError.REBALANCE_IN_PROGRESS] * 3)
+    member.loop.work()
+    assert committed(broker) == 1
+
+
+def test_an_older_answer_is_not_taken_for_that_of_the_last_commit() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    send(broker)
+    member.turn()
+    broker.refuse_commits.extend([KafkaError.REBALANCE_IN_PROGRESS, 0])
+    member.checkpoint.make(member.consumer, member.tasks.values(), 1.0)
+    send(broker, text="second")
+    member.loop._process([broker.message((INPUT, 0), 1)])
+    member.loop.stop()
+    member.loop.work()
+    assert committed(broker) == broker.end((INPUT, 0))
+
+
+def test_partitions_that_leave_during_the_last_checkpoint_are_closed_clean() -> None:
+    broker = new_broker(partitions=2)
+    member = FakeMember(broker)
+    member.turn()
+    send(broker, partition=0)
+    send(broker, "ps_2", "bruno", partition=1)
+    member.turn()
+    member.loop.stop()
+    member.consumer.revoke((INPUT, 1))
+    member.loop.work()
+    assert (committed(broker, INPUT, 0), committed(broker, INPUT, 1)) == (1, 1)
+
+
+def test_without_a_broker_the_last_checkpoint_ends_in_time_with_a_name() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    send(broker)
+    member.turn()
+    broker.is_down = True
+    began = broker.clock.monotonic()
+    member.loop.stop()
+    with pytest.raises(Fatal) as caught:
+        member.loop.work()
+    assert caught.value.exit_code is ExitCode.UNCLEAN_STOP
+    assert broker.clock.monotonic() - began < 10
+    assert member.tasks == {}
+
+
+def test_without_a_broker_and_without_work_it_ends_clean() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.settle()
+    broker.is_down = True
+    member.loop.stop()
+    member.loop.work()
+    assert committed(broker) == 1
+
+
+def test_a_restoring_task_is_not_committed_when_it_stops() -> None:
+    broker = new_broker()
+    first = FakeMember(broker)
+    for number in range(4):
+        send(broker, text=str(number))
+    first.settle()
+    before = dict(broker.commits)
+    second = FakeMember(broker)
+    consume = second.consumer.consume
+    second.consumer.consume = lambda _, timeout: consume(1, timeout)  # type: ignore[method-assign, assignment]
+    second.turn()
+    assert not second.tasks[INPUT, 0].is_running
+    second.loop.stop()
+    second.loop.work()
+    assert broker.commits[INPUT, 0] == before[INPUT, 0]
