@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from types import FrameType
 
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Admin
@@ -29,11 +26,14 @@ from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
 from worker.runtime.task import Channels, SessionTask, Task, TaskId, UserTask
 from worker.settings import Settings
+from worker.stop_signals import StopSignals
 from worker.topics import TopicReport, ensure_topics
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 5.0  # leaving the group; a client that hangs longer is left behind
+LAST_CHECKPOINT_S = 6.0
+CLOSE_TIMEOUT_S = 3.0  # leaving the group; a client that hangs longer is left behind
+STOP_DEADLINE_S = 10.0  # from the signal to the end of the process, whatever the broker does
 
 
 def run_service(settings: Settings) -> ExitCode:
@@ -59,16 +59,15 @@ def run_member(service: Service) -> None:
     Raises:
         Fatal: the process has to end with the error's exit code.
     """
-    restore_handlers = _stop_on_signals(service.loop.stop)
     failure: Fatal | None = None
-    try:
-        service.loop.run()
-    except Fatal as exc:
-        failure = exc
-    finally:
-        restore_handlers()
-        closed = service.close()
-        log.info("stopped; counted since the start: %s", service.metrics.snapshot())
+    with StopSignals(service.loop.stop, STOP_DEADLINE_S):
+        try:
+            service.loop.run()
+        except Fatal as exc:
+            failure = exc
+        finally:
+            closed = service.close()
+    log.info("stopped; counted since the start: %s", service.metrics.snapshot())
     if not closed:
         log.error("the Kafka client did not close within %.0f s and is left behind %s", CLOSE_TIMEOUT_S, failure or "")
         logging.shutdown()
@@ -159,6 +158,7 @@ def _loop_policy(settings: Settings) -> LoopPolicy:
         commit_interval_s=settings.commit_interval_s,
         flush_timeout_s=settings.delivery_timeout_ms / 1000 + 1,  # by then every record has its fate
         session_timeout_s=settings.effective_session_timeout_ms / 1000,
+        stop_timeout_s=LAST_CHECKPOINT_S,
         stall_timeout_s=settings.stall_timeout_s,
     )
 
@@ -169,21 +169,3 @@ def software_version() -> str:
         return version("user-context-worker")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _stop_on_signals(stop: Callable[[], None]) -> Callable[[], None]:
-    """SIGTERM and SIGINT set a flag; a second one has the default effect. Returns what puts the old handlers back."""
-    names = (signal.SIGTERM, signal.SIGINT)
-    before = {name: signal.getsignal(name) for name in names}
-
-    def put_back() -> None:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop()
-        put_back()
-
-    for name in names:
-        signal.signal(name, handle)
-    return put_back

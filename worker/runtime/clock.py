@@ -17,13 +17,16 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks. On Linux the monotonic one also counts the time in which the machine sleeps: that is a gap,
+    too, in which the group may have given the partitions away."""
+
+    _MONOTONIC = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
     def wall(self) -> float:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(self._MONOTONIC)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
