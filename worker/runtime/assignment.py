@@ -157,6 +157,7 @@ class Assignment:
         """A task that has read up to its committed offset runs."""
         if task.state is TaskState.RESTORING and not task.to_restore:
             task.move(TaskState.RUNNING)
+            task.stage.counts.clear()  # of records that were counted when they were read first
             restored = task.start.next_offset - task.start.point.offset
             if restored:
                 log.info("restored %s[%d] from %d records", *task.id, restored)

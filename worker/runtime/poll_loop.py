@@ -191,6 +191,7 @@ class PollLoop:
         for task in list(self._assignment.tasks.values()):
             if ticks:
                 self._catch_up(task)
+                self._count(task)
             if not isinstance(task, UserTask) or not task.is_running:
                 continue
             since = task.changed_since
@@ -233,6 +234,13 @@ class PollLoop:
             self._assignment.note_restored(task)
         if isinstance(task, UserTask):
             task.stage.see_end(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
+
+    def _count(self, task: Task) -> None:
+        """What the stage noted goes to the metrics."""
+        if task.is_running:
+            for kind, count in task.stage.counts.items():
+                self._metrics.add("stage", kind, count)
+            task.stage.counts.clear()
 
     def _handle(self, error: KafkaError, message: Message) -> None:
         """An event instead of a record. What librdkafka goes on with by itself is left to it."""
@@ -284,6 +292,8 @@ class PollLoop:
             Fatal: it could not be made; a successor restores from the one before.
         """
         deadline = self._clock.monotonic() + self._policy.stop_timeout_s
+        for task in self._assignment.tasks.values():
+            self._count(task)
         try:
             self._checkpoint.make_before(self._consumer, self._assignment.tasks.values(), deadline)
         except WorkerError as exc:
