@@ -11,6 +11,7 @@ import typer
 
 from schemas.user_context import UserContext
 from worker.confirmation import confirmed
+from worker.dlq import commands as dlq
 from worker.erasure import Effect, Erasure
 from worker.errors import ExitCode, Fatal, WorkerError
 from worker.flags import CONNECTION, takes_settings
@@ -63,6 +64,8 @@ app = typer.Typer(
 Every setting is a flag (--group-id), a variable (WORKER_GROUP_ID) or a key of a
 TOML file (--config). What a flag says wins, then the variable, then the file.""",
 )
+
+app.add_typer(dlq.app, name="dlq", rich_help_panel="Setting right")
 
 
 @app.command(rich_help_panel="The service")

@@ -203,7 +203,7 @@ def publish(source: Source, settings: Settings, topic: Topic, shift_s: float, pr
         Fatal: the broker does not take anything, e.g. no right to write.
     """
     done = Produced()
-    producer = _open(settings, topic)
+    producer = open_producer(settings, topic)
     try:
         for number, text in source.lines():
             _publish_line(producer, topic.name, done, (number, text), shift_s)
@@ -236,7 +236,12 @@ def _publish_line(producer: Producer, topic: str, done: Produced, numbered: tupl
     producer.poll(0)
 
 
-def _open(settings: Settings, topic: Topic) -> Producer:
+def open_producer(settings: Settings, topic: Topic) -> Producer:
+    """A producer for a topic that is not ours; what it reports are failures.
+
+    Raises:
+        WorkerError: the settings do not make one.
+    """
     batch_bytes = min(LARGEST_BATCH_BYTES, topic.max_message_bytes)
     try:
         config = producer_config(

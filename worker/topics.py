@@ -22,8 +22,10 @@ from worker.kafka import (
     KafkaException,
     Meaning,
     NewTopic,
+    OffsetSpec,
     ResourceType,
     TopicCollection,
+    TopicPartition,
     error_of,
     meaning_of,
     translate,
@@ -128,6 +130,22 @@ def find_broker(admin: Admin) -> ClusterMetadata:
             refused = why is not None and meaning_of(why) is Meaning.NOT_AUTHORIZED
             if refused or meaning_of(exc) is not Meaning.UNREACHABLE or time.monotonic() >= deadline:
                 raise translate(why or exc, f"connecting to {admin.bootstrap_servers}") from exc
+
+
+def newest_timestamp(admin: Admin, topic: Topic) -> float | None:
+    """Of all records of a topic, in Unix seconds; None when there is none with a timestamp.
+
+    Raises:
+        WorkerError: the broker does not answer, or refuses.
+    """
+    spec = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic.name, number): spec for number in range(topic.partitions)}
+    try:
+        futures = admin.list_offsets(asked, request_timeout=REQUEST_TIMEOUT_S)
+        newest = max((future.result().timestamp for future in futures.values()), default=-1)
+    except KafkaException as exc:
+        raise translate(exc, f"asking for the newest record of {topic.name}") from exc
+    return newest / 1000 if newest >= 0 else None
 
 
 def _topic(
