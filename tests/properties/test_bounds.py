@@ -129,7 +129,7 @@ def test_sessions_are_forgotten_without_a_checkpoint() -> None:
 
 def test_a_mark_far_ahead_blocks_the_restore_offset_and_collects_nothing_behind_it() -> None:
     stage = ByUser(USERS, UserStart(RestorePoint(0), 0, 0, BEGIN))
-    apply(stage, 0, Erasure("alice", BEGIN + 1e9))
+    apply(stage, 0, Erasure("alice", BEGIN + 1e9, again=False))
     for offset in range(1, 5001):
         apply(stage, offset, routed(offset, BEGIN + offset, "bob"))
         stage.publish(BEGIN)

@@ -189,10 +189,14 @@ class Restart:
 
 @dataclass(frozen=True)
 class Erase:
+    """`ago`: a reset that a replay writes again, for what happened up to so many seconds ago."""
+
     user: str
+    ago: float | None
 
     def __call__(self, world: World) -> None:
-        world.driver.reset_user(self.user)
+        now = world.driver.clock.wall()
+        world.driver.reset_user(self.user, mark=None if self.ago is None else now - self.ago)
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,9 @@ flags = st.lists(st.booleans(), max_size=8).map(tuple)
 steps = st.builds(Step, tasks, st.sampled_from([1, 2, 5]), publish=st.booleans(), deliver=st.booleans())
 calm: list[st.SearchStrategy[Event]] = [pipes, pipes, pipes, steps, steps, st.builds(Checkpoint, tasks)]
 handovers: list[st.SearchStrategy[Event]] = [st.builds(Restart, tasks)]
-resets: list[st.SearchStrategy[Event]] = [st.builds(Erase, st.sampled_from(USERS))]
+resets: list[st.SearchStrategy[Event]] = [
+    st.builds(Erase, st.sampled_from(USERS), st.sampled_from([None, None, 0, 3, 15, -2]))
+]
 waits: list[st.SearchStrategy[Event]] = [st.builds(Wait, st.sampled_from([1.0, 2.0, 15.0]))]
 crashes: list[st.SearchStrategy[Event]] = [
     st.builds(Crash, tasks, flags),
