@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from schemas.user_context import UserContext
-from worker.errors import ExitCode, Fatal
 from worker.kafka import Admin, KafkaError, KafkaException, Message, Producer, producer_config, translate
 from worker.lookup import Lookup
 from worker.pipeline.repartition import reset_headers
+from worker.producing import require_delivery
 from worker.settings import Settings
 from worker.topic_policy import Role
 from worker.topics import REQUEST_TIMEOUT_S, find_topic
@@ -69,24 +69,21 @@ class Erasure:
         config = producer_config(self._settings, linger_ms=0)
         config["delivery.report.only.error"] = False
         topic = self._repartition.name
+        headers: list[tuple[str, str | bytes | None]] = [*reset_headers(None)]
         try:
             producer = Producer(config)
             producer.produce(
                 topic,
                 None,
                 self._user_id.encode(),
-                headers=reset_headers(None),
+                headers=headers,
                 on_delivery=lambda error, message: reports.append((error, message)),
             )
-            producer.flush(self._settings.delivery_timeout_ms / 1000 + 1)
+            left = producer.flush(self._settings.delivery_timeout_ms / 1000 + 1)
         except KafkaException as exc:
             raise translate(exc, f"writing to {topic}") from exc
-        if not reports:
-            text = f"no answer while writing to {topic}: it is not known whether the reset is there"
-            raise Fatal(ExitCode.BROKER_UNREACHABLE, text, hint="run it again: a second reset does no harm")
-        error, message = reports[0]
-        if error is not None:
-            raise translate(error, f"writing to {topic}")
+        require_delivery(next((error for error, _ in reports), None), left, f"writing the reset to {topic}")
+        ((_, message),) = reports
         return WrittenReset(topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1] / 1000)
 
     def wait(self, reset: WrittenReset, timeout_s: float) -> Effect:

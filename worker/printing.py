@@ -51,7 +51,7 @@ def time_of(seconds: float) -> str:
 
 def print_topics(report: TopicReport, console: Console) -> None:
     """A line for each topic, then the warnings."""
-    table = _table("topic", "for", "partitions", "policy", "timestamps", "max bytes", "")
+    table = table_of("topic", "for", "partitions", "policy", "timestamps", "max bytes", "")
     for topic in report.topics.values():
         config = topic.config or {}
         state = "created" if topic.created else "ok" if topic.config is not None else "not shown"
@@ -76,7 +76,7 @@ def print_status(status: GroupStatus, console: Console) -> None:
     console.print(Text(f"group {status.group_id}: {state}, {len(status.members)} members, lag {status.lag}{seconds}"))
     for member in status.members:
         console.print(Text(f"  {member.name} on {member.host}: {member.partitions} partitions"))
-    table = _table("topic", "partition", "committed", "restore from", "end", "lag", "behind", "state", "member")
+    table = table_of("topic", "partition", "committed", "restore from", "end", "lag", "behind", "state", "member")
     for one in status.partitions:
         table.add_row(
             one.topic,
@@ -180,7 +180,8 @@ def waiting(doing: str) -> Iterator[None]:
         yield
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """Without lines around, and without rows yet."""
     table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")

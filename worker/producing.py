@@ -214,12 +214,25 @@ def publish(source: Source, settings: Settings, topic: Topic, shift_s: float, pr
     finally:  # also when Ctrl-C ends a pipe: what was read is delivered
         left = producer.flush(settings.delivery_timeout_ms / 1000 + 1)
     progress()
-    if done.error is not None:
-        raise translate(done.error, f"writing to {topic.name} ({done.delivered} of {done.sent} records were delivered)")
-    if left:
-        missing = f"{left} of {done.sent} records were not delivered"
-        raise Fatal(ExitCode.BROKER_UNREACHABLE, missing, hint="look at the broker's health; records may be sent twice")
+    require_delivery(done.error, left, f"writing to {topic.name} ({done.delivered} of {done.sent} were delivered)")
     return done
+
+
+def require_delivery(error: KafkaError | None, left: int, doing: str) -> None:
+    """After a flush. `error`: why a delivery failed that no record is to blame for; `left`: what got no answer.
+
+    Raises:
+        Fatal: something was not delivered, or it is not known. Sending it again may send it twice.
+    """
+    if error is None and not left:
+        return
+    why = f"while {doing}: no answer for {left} more"
+    if error is not None:
+        cause = translate(error, doing)
+        if isinstance(cause, Fatal):
+            raise cause
+        why = str(cause)
+    raise Fatal(ExitCode.BROKER_UNREACHABLE, why, hint="look at the broker's health; records may be sent twice")
 
 
 def _publish_line(producer: Producer, topic: str, done: Produced, numbered: tuple[int, bytes], shift_s: float) -> None:

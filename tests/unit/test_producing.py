@@ -15,7 +15,8 @@ import pytest
 from schemas.codec import Payload, read_payload
 from worker import sample
 from worker.errors import ExitCode, Fatal
-from worker.producing import BadLine, Produced, Source, open_source, read_line, shift_to_now, shifted
+from worker.kafka import KafkaError
+from worker.producing import BadLine, Produced, Source, open_source, read_line, require_delivery, shift_to_now, shifted
 
 LOOKBACK_S = 300.0
 
@@ -156,3 +157,25 @@ def test_the_hour_has_what_makes_it_hard() -> None:
     for session in named:
         indexes = [a["index"] for p in payloads if p["session_id"] == session for a in p["actions"]]
         assert indexes == list(range(len(indexes)))
+
+
+@pytest.mark.parametrize(
+    ("code", "left", "exit_code"),
+    [
+        (KafkaError._MSG_TIMED_OUT, 0, ExitCode.BROKER_UNREACHABLE),
+        (KafkaError.NOT_ENOUGH_REPLICAS, 0, ExitCode.BROKER_UNREACHABLE),
+        (None, 2, ExitCode.BROKER_UNREACHABLE),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, 2, ExitCode.NOT_AUTHORIZED),
+    ],
+)
+def test_what_is_not_known_to_be_delivered_is_an_error_with_a_name(
+    code: int | None, left: int, exit_code: ExitCode
+) -> None:
+    with pytest.raises(Fatal, match="writing to t") as raised:
+        require_delivery(None if code is None else KafkaError(code), left, "writing to t")
+    assert raised.value.exit_code == exit_code
+    assert raised.value.hint
+
+
+def test_what_is_delivered_is_no_error() -> None:
+    require_delivery(None, 0, "writing to t")

@@ -15,7 +15,7 @@ from worker.dlq.letter import Letter
 from worker.dlq.overview import Overview
 from worker.dlq.plan import Kept, Plan
 from worker.dlq.retry import Sent
-from worker.printing import ago, time_of
+from worker.printing import ago, table_of, time_of
 
 SHOWN_CHARACTERS = 60
 _LONGEST_CHARACTER_BYTES = 4
@@ -37,7 +37,7 @@ def beginning_of(value: bytes | None) -> str:
 
 def letters_table() -> Table:
     """Without rows yet."""
-    return _table("written", "reason", "field", "source topic/partition/offset", "bytes", "retries", "again", "value")
+    return table_of("written", "reason", "field", "source topic/partition/offset", "bytes", "retries", "again", "value")
 
 
 def add_letter(table: Table, letter: Letter, *, sent_again: bool) -> None:
@@ -64,7 +64,7 @@ def print_overview(overview: Overview, topic: str, console: Console, *, shown: i
         console.print(Text(f"other records on it, no dead letters of this worker: {overview.others}"))
     if not overview.letters:
         return
-    table = _table("reason", "letters", "chosen", "sent again")
+    table = table_of("reason", "letters", "chosen", "sent again")
     for reason, tally in sorted(overview.by_reason.items(), key=lambda item: -item[1].letters):
         table.add_row(Text(harmless(reason)), str(tally.letters), str(tally.chosen), str(tally.sent_again))
     console.print(table)
@@ -74,7 +74,7 @@ def print_plan(plan: Plan, topic: str, retention_s: float, console: Console) -> 
     """What would be sent, by reason, and what would not."""
     console.print(Text(f"{plan.to_send} of {plan.letters} dead letters to send again to {topic}"))
     if plan.to_send:
-        table = _table("reason", "to send", "late", "still unreadable")
+        table = table_of("reason", "to send", "late", "still unreadable")
         for reason, prospect in sorted(plan.prospects.items(), key=lambda item: -item[1].letters):
             counts = (prospect.letters, prospect.late, prospect.unreadable)
             table.add_row(Text(harmless(reason)), *map(str, counts))
@@ -111,10 +111,3 @@ def progress_over(total: int, doing: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table

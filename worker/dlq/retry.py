@@ -16,9 +16,8 @@ from schemas.dead_letter import retry_headers
 from worker.dlq.letter import Letter, letter_of
 from worker.dlq.plan import Plan
 from worker.dlq.retry_group import RetryGroup
-from worker.errors import ExitCode, Fatal
 from worker.kafka import KafkaError, KafkaException, Message, refuses_record, translate
-from worker.producing import QUEUE_FULL_WAIT_S, open_producer
+from worker.producing import QUEUE_FULL_WAIT_S, open_producer, require_delivery
 from worker.settings import Settings
 from worker.topic_policy import Topic
 from worker.topic_reader import TopicReader
@@ -143,11 +142,7 @@ class Retry:
             self._group.commit({partition: self._plan.ledgers[partition].mark() for partition in touched})
         progress(self._sent.delivered + self._sent.refused + self._sent.gone)
         doing = f"writing to {self._source.name} ({self._sent.delivered} letters were delivered)"
-        if self._error is not None:
-            raise translate(self._error, doing)
-        if left:
-            hint = "look at the broker's health; letters may be sent twice"
-            raise Fatal(ExitCode.BROKER_UNREACHABLE, f"while {doing}: no answer for {left} more", hint=hint)
+        require_delivery(self._error, left, doing)
 
 
 def _timestamp(letter: Letter) -> int:
