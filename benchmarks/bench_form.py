@@ -1,6 +1,6 @@
 """What does a payload cost on the hop as lines in MessagePack, and what as its JSON, parsed again behind it?
 
-Only what differs is counted: before the hop the payload is decoded either way, behind it its lines are needed either way.
+Only what differs is counted: the payload is decoded before the hop either way, and its lines are needed behind it.
 Not counted, and in favour of the lines: the client's and the broker's work for the bytes and for two headers.
 """
 

@@ -1,7 +1,7 @@
 """How much CPU does a payload cost end to end, in multiples of what Kafka's client costs alone?
 
-A backlog of payloads is worked off by one member (both hops, one record per changed user) and by a bare pass-through of
-the same topic, by turns. The newest record of every user is then compared with a fold of the load.
+A backlog is worked off by one member (both hops, one record per changed user) and, right before it, by a bare
+pass-through of the same topic. The newest record of every user is then compared with a fold of the load.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class Turn:
 
 
 def measure(broker: Broker, steps: Steps, *, payloads: int, users: int, rounds: int) -> Result:
-    """Fill a topic once, then let every subject work it off in each round."""
+    """Fill a topic once; in each round every member works it off, each after a pass-through."""
     with broker.topic(f"bench-{uuid.uuid4().hex[:8]}-in") as topic:
         backlog = _fill(broker, steps, topic, payloads, users)
         turns: dict[str, list[Turn]] = {PASSTHROUGH: [], **{name: [] for name in MEMBERS}}
         for number in range(rounds):
-            for name, of_subject in turns.items():
+            for name in (name for of_member in MEMBERS for name in (PASSTHROUGH, of_member)):
                 doing = f"throughput: round {number + 1} of {rounds}, {name}"
-                of_subject.append(_turn(broker, steps, backlog, name, doing))
+                turns[name].append(_turn(broker, steps, backlog, name, doing))
     return _result(backlog, users, turns)
 
 
@@ -156,8 +156,8 @@ def _result(backlog: Backlog, users: int, turns: Mapping[str, list[Turn]]) -> Re
     whole = {name: _figure(name, "whole run", [turn.cost.whole_us for turn in of]) for name, of in turns.items()}
     steady = {name: _figure(name, "steady", [turn.cost.steady_us for turn in of]) for name, of in turns.items()}
     ratios = [
-        costs[name].over(costs[PASSTHROUGH], f"{costs[name].name} / pass-through")
-        for name in MEMBERS
+        costs[name].over(costs[PASSTHROUGH].every(len(MEMBERS), place), f"{costs[name].name} / pass-through")
+        for place, name in enumerate(MEMBERS)
         for costs in (whole, steady)
     ]
     rates = [

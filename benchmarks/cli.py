@@ -70,6 +70,8 @@ def benchmarks(
       python -m benchmarks latency --rate 1000 --json out.json
       python -m benchmarks decode form                            no Kafka needed
     """
+    if json is not None and not json.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {json.parent}", param_hint="--json")
     sizes = Sizes(payloads, users, rounds, Rate(latency_payloads, rate), memory_users)
     facts, console, results = machine.describe(), on_stdout(), []
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One quantity, measured once in each round."""
+    """One quantity, measured several times: once in each round, unless it says otherwise."""
 
     name: str
     unit: str
@@ -23,9 +23,13 @@ class Figure:
         return statistics.median(self.values)
 
     def over(self, other: Figure, name: str) -> Figure:
-        """The ratio to another figure, round by round: what disturbs the machine in a round disturbs both."""
+        """The ratio to another figure, measurement by measurement: what disturbs the machine then disturbs both."""
         ratios = tuple([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
         return Figure(name, "x", ratios, digits=2)
+
+    def every(self, step: int, first: int) -> Figure:
+        """Only the values of every `step`-th measurement."""
+        return replace(self, values=self.values[first::step])
 
     def as_json(self) -> dict[str, Any]:
         return {
