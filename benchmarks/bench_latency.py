@@ -26,7 +26,7 @@ from benchmarks.progress import Note, Steps
 from benchmarks.subjects import Running, Subject, SubjectFailed, member, passthrough, started
 from benchmarks.topics import PARTITIONS, Broker, Feed, wait_until
 
-PASSTHROUGH = "pass-through, two hops"
+PASSTHROUGH = "pass-through"
 MEMBER = "member, defaults"
 USERS = 5000
 READY_PAYLOADS = 64  # enough sessions for every partition

@@ -23,8 +23,8 @@ from benchmarks.subjects import Subject, member, passthrough, started
 from benchmarks.topics import PARTITIONS, Broker
 from worker.partitioner import partition_of
 
-PASSTHROUGH = "pass-through, one hop"
-COALESCED = "member, publish_interval_ms=1000"
+PASSTHROUGH = "pass-through"
+COALESCED = "member, 1000 ms"
 DEFAULTS = "member, defaults"
 MEMBERS: Mapping[str, Mapping[str, object]] = {COALESCED: {"publish_interval_ms": 1000}, DEFAULTS: {}}
 # The load is as old as it is long: to expire users by the wall clock is off, as for every back-fill of old topics.

@@ -61,8 +61,9 @@ def benchmarks(
 ) -> None:
     """How much CPU a payload costs, how soon its record is out, how much memory a user takes.
 
-    A real Kafka is used: KAFKA_BOOTSTRAP_SERVERS, else one is started (Docker, or Java and Maven). About 5 minutes for
-    all of it, on a machine that does nothing else. What the figures mean: benchmarks/README.md.
+    A real Kafka is used: the one at KAFKA_BOOTSTRAP_SERVERS, else one that is started (Docker, or Java and Maven).
+
+    All of it takes about 5 minutes. What the figures mean, and what they do not: benchmarks/README.md.
 
     [bold]Examples[/bold]
       python -m benchmarks                                        all of it
