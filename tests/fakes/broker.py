@@ -153,7 +153,8 @@ class Queued(NamedTuple):
         return 68 + len(self.key or b"") + len(self.value or b"") + headers
 
     def message(self, error: KafkaError | None) -> Message:
-        return Message(self.topic, 0, 0, self.key, self.value, _headers(self.headers), error)
+        """What a delivery report shows of it: no headers."""
+        return Message(self.topic, 0, 0, self.key, self.value, None, error)
 
 
 def _headers(headers: Headers | None) -> list[tuple[str, str | bytes | None]] | None:

@@ -50,10 +50,18 @@ class Offset(NamedTuple):
 
 
 class FakeAdmin:
-    """Answers questions about logs."""
+    """Answers questions about logs. A `stale` one asks with an old leader epoch until it looks who leads."""
 
     def __init__(self, broker: FakeBroker) -> None:
+        self.is_stale = False
         self._broker = broker
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> object:  # noqa: ARG002
+        if self._broker.is_down:
+            self._broker.clock.sleep(timeout)
+            raise KafkaException(kafka_error(KafkaError._TRANSPORT))
+        self.is_stale = False
+        return None
 
     def list_offsets(
         self, topic_partition_offsets: dict[TopicPartition, OffsetSpec], *, request_timeout: float
@@ -65,6 +73,8 @@ class FakeAdmin:
             future: Future[Offset] = Future()
             if self._broker.is_down:
                 future.set_exception(KafkaException(kafka_error(KafkaError._TIMED_OUT)))
+            elif self.is_stale:
+                future.set_exception(KafkaException(kafka_error(KafkaError.FENCED_LEADER_EPOCH)))
             else:
                 future.set_result(self._find((item.topic, item.partition), spec))
             out[item] = future

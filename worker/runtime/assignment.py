@@ -55,6 +55,11 @@ class Assignment:
         self._close_timeout_s = close_timeout_s
         self._failure: BaseException | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there are tasks and all of them run."""
+        return bool(self.tasks) and all(task.is_running for task in self.tasks.values())
+
     def raise_failure(self) -> None:
         """Raise what went wrong in a callback."""
         failure, self._failure = self._failure, None

@@ -82,6 +82,8 @@ class AdminLike(Protocol):
         self, topic_partition_offsets: dict[TopicPartition, OffsetSpec], *, request_timeout: float
     ) -> Mapping[TopicPartition, Future[Any]]: ...
 
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> Any: ...
+
 
 class Clients(Protocol):
     """Makes the clients of one member."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -118,7 +119,17 @@ class Offsets:
     def _list_offsets(self, ids: list[TaskId], spec: OffsetSpec) -> dict[TaskId, int]:
         asked = {TopicPartition(*task_id): spec for task_id in ids}
         answers = self._admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
-        return {(item.topic, item.partition): future.result().offset for item, future in answers.items()}
+        try:
+            return {(item.topic, item.partition): future.result().offset for item, future in answers.items()}
+        except KafkaException:
+            self._look_for_leaders({topic for topic, _ in ids})
+            raise
+
+    def _look_for_leaders(self, topics: set[str]) -> None:
+        """The client asks with the leader epochs that it knows, and does not learn new ones by a refusal (measured)."""
+        for topic in topics:
+            with contextlib.suppress(KafkaException):  # the question is asked again all the same
+                self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S)
 
     def _ask(self, doing: str, question: Callable[[], T]) -> T:
         deadline = self._clock.monotonic() + PATIENCE_S

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from worker.errors import ExitCode, Fatal, TaskCorrupted, WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, error_of, refuses_record, translate
 from worker.pipeline.record import Headers
-from worker.runtime.clients import Delivered, ProducerLike, headers_of
+from worker.runtime.clients import Delivered, ProducerLike
 from worker.runtime.clock import Clock
 
 MAX_RECORD_OVERHEAD_BYTES = (
@@ -96,8 +96,9 @@ class Outbox:
 
     def _produce(self, outgoing: Outgoing) -> None:
         topic, key, value, headers, source = outgoing
-        if source is None or len(value or b"") + len(key or b"") < LARGE_BYTES:
-            self._producer.produce(topic, value, key, headers=headers)
+        is_kept = headers is not None or (source is not None and len(value or b"") + len(key or b"") >= LARGE_BYTES)
+        if not is_kept:  # a delivery report tells key and value, but no headers (measured)
+            self._producer.produce(topic, value, key, headers=None)
             return
 
         def delivered(error: KafkaError | None, _message: Message) -> None:
@@ -158,7 +159,7 @@ class Outbox:
             raise failure
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        self._report(error, Outgoing(message.topic() or "", message.key(), message.value(), headers_of(message)))
+        self._report(error, Outgoing(message.topic() or "", message.key(), message.value()))
 
     def _report(self, error: KafkaError | None, outgoing: Outgoing) -> None:
         """A delivery report; runs inside poll and flush, and only records."""

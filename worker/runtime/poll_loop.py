@@ -70,7 +70,8 @@ class PollLoop:
         self._stalls = StallWatch(StallPolicy(policy.stall_timeout_s))
         self._last_turn = clock.monotonic()
         self._last_tick = clock.monotonic()
-        self._last_failure = float("-inf")
+        self._failure: WorkerError | None = None  # what the tasks have not recovered from yet
+        self._failed_at = float("-inf")
         self._backoff_s = 0.0
 
     def stop(self) -> None:
@@ -126,6 +127,8 @@ class PollLoop:
         if self._commit_timer.is_due(self._clock.monotonic()):
             self._checkpoint.make(self._consumer, self._assignment.tasks.values(), self._policy.flush_timeout_s)
             self._commit_timer.done(self._clock.monotonic())
+            if self._assignment.is_running:
+                self._failure = None
 
     # --- the steps of a round ------------------------------------------------------------------------------------
 
@@ -278,9 +281,9 @@ class PollLoop:
 
     def _back_off(self, error: WorkerError) -> None:
         now = self._clock.monotonic()
-        calm = now - self._last_failure > CALM_S
+        calm = now - self._failed_at > CALM_S
         self._backoff_s = 0.1 if calm else min(2 * self._backoff_s, LONGEST_BACKOFF_S)
-        self._last_failure = now
+        self._failure, self._failed_at = error, now
         self._metrics.add("restores_after_failure")
         log.warning("restoring from what is committed, in %.1f s: %s", self._backoff_s, error)
         self._clock.sleep(self._backoff_s)
@@ -296,6 +299,8 @@ class PollLoop:
             self._count(task)
         try:
             self._checkpoint.make_before(self._consumer, self._assignment.tasks.values(), deadline)
+            if self._failure is not None and not self._assignment.is_running:
+                raise self._failure
         except WorkerError as exc:
             raise Fatal(
                 ExitCode.UNCLEAN_STOP,

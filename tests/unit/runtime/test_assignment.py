@@ -151,6 +151,17 @@ def test_a_broker_that_is_away_while_partitions_arrive_is_waited_for() -> None:
     assert texts(broker) == ["Pay"]
 
 
+def test_a_leader_that_changed_since_the_client_looked_is_found_again() -> None:
+    """As after a restart of the broker: the client would ask with the old epoch until its next refresh."""
+    broker = new_broker()
+    send(broker)
+    member = FakeMember(broker)
+    member.clients.admin.is_stale = True
+    member.settle()
+    assert texts(broker) == ["Pay"]
+    assert member.count("restores_after_failure") == 0
+
+
 def test_partitions_that_the_client_refuses_to_assign_are_asked_for_anew() -> None:
     broker = new_broker()
     send(broker)

@@ -19,7 +19,7 @@ from tests.unit.runtime.member import (
     send,
     texts,
 )
-from worker.errors import ExitCode, Fatal
+from worker.errors import ExitCode, Fatal, TaskCorrupted
 from worker.kafka import KafkaError, TopicPartition
 from worker.runtime.task import TaskState
 
@@ -360,6 +360,24 @@ def test_without_a_broker_the_last_checkpoint_ends_in_time_with_a_name() -> None
     assert caught.value.exit_code is ExitCode.UNCLEAN_STOP
     assert broker.clock.monotonic() - began < 10
     assert member.tasks == {}
+
+
+def test_what_failed_and_was_not_restored_before_the_stop_is_no_clean_end() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.settle()
+    send(broker)
+    broker.is_down = True
+    member.consumer.send_error(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    member.producer.produce(OUTPUT, b"value", b"key", None)
+    member.checkpoint._outbox._failure = TaskCorrupted("a delivery failed")
+    member.turn()
+    assert not member.assignment.is_running
+    member.loop.stop()
+    with pytest.raises(Fatal) as caught:
+        member.loop.work()
+    assert caught.value.exit_code is ExitCode.UNCLEAN_STOP
 
 
 def test_without_a_broker_and_without_work_it_ends_clean() -> None:
