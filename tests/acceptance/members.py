@@ -106,7 +106,11 @@ class Group:
         self._log_dir = log_dir
         self._members: list[Member] = []
         self._dismissed: set[str] = set()
-        self._admin = AdminClient({"bootstrap.servers": str(settings["bootstrap_servers"]), "log_level": 0})
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """After a restart of the broker: the old client may wait a minute for the coordinator it knew."""
+        self._admin = AdminClient({"bootstrap.servers": str(self.settings["bootstrap_servers"]), "log_level": 0})
 
     def close(self) -> None:
         """Kill whoever is left."""
@@ -122,11 +126,11 @@ class Group:
         self._members.append(member)
         return member
 
-    def dismiss(self, *members: Member) -> None:
+    def dismiss(self, *members: Member, number: int = signal.SIGTERM) -> None:
         """Ask the members to end clean, and go on."""
         for member in members:
             self._dismissed.add(member.name)
-            member.terminate()
+            member.process.send_signal(number)
 
     def stop(self, *members: Member) -> None:
         """End the members clean, all at once, and wait for them."""
