@@ -31,7 +31,8 @@ class FakeProducer:
         topic: str,
         value: bytes | None,
         key: bytes | None,
-        headers: Headers | None,
+        *,
+        headers: Headers | None = None,
         on_delivery: Delivered | None = None,
     ) -> None:
         queued = Queued(topic, key, value, headers, on_delivery, self._broker.clock.monotonic())

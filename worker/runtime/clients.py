@@ -52,7 +52,8 @@ class ProducerLike(Protocol):
         topic: str,
         value: bytes | None,
         key: bytes | None,
-        headers: Headers | None,
+        *,
+        headers: Headers | None = None,
         on_delivery: Delivered | None = None,
     ) -> None: ...
 

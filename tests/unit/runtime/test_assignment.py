@@ -54,7 +54,7 @@ def test_lost_partitions_are_closed_dirty_without_flush_or_commit() -> None:
     member = FakeMember(broker, publish_interval_ms=60_000)
     send(broker)
     member.turn(2)
-    member.producer.produce(OUTPUT, b"queued", b"someone", None)
+    member.producer.produce(OUTPUT, b"queued", b"someone")
     broker.journal.clear()
     member.consumer.lose((HOP, 0), (INPUT, 0))
     member.turn(20)
@@ -74,7 +74,7 @@ def test_a_checkpoint_that_fails_while_revoked_commits_nothing_and_leaves_nothin
     broker.is_down = True
     member.consumer.revoke((INPUT, 0))
     queue = member.producer
-    queue.produce(OUTPUT, b"stale", b"someone", None)
+    queue.produce(OUTPUT, b"stale", b"someone")
     member.turn()
     broker.is_down = False
     assert len(queue) == 0

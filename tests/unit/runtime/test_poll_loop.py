@@ -159,7 +159,7 @@ def test_what_is_queued_is_gone_before_the_wait_that_follows_a_failure() -> None
     member = FakeMember(broker)
     member.settle()
     queue = member.producer
-    queue.produce(OUTPUT, b"stale", b"someone", None)
+    queue.produce(OUTPUT, b"stale", b"someone")
     sleep, left = broker.clock.sleep, []
 
     def watched(seconds: float) -> None:
@@ -370,7 +370,7 @@ def test_what_failed_and_was_not_restored_before_the_stop_is_no_clean_end() -> N
     send(broker)
     broker.is_down = True
     member.consumer.send_error(KafkaError.UNKNOWN_TOPIC_OR_PART)
-    member.producer.produce(OUTPUT, b"value", b"key", None)
+    member.producer.produce(OUTPUT, b"value", b"key")
     member.checkpoint._outbox._failure = TaskCorrupted("a delivery failed")
     member.turn()
     assert not member.assignment.is_running
