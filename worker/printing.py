@@ -1,8 +1,12 @@
-"""What commands show: for people on a terminal, plain text elsewhere."""
+"""What commands show: for people on a terminal, plain text elsewhere.
+
+Ids, names and texts come from strangers: none reaches a terminal without `harmless`.
+"""
 
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,6 +36,15 @@ _STATE_STYLES = {
 def out() -> Console:
     """Stdout. Off a terminal there are no colours, and lines are as long as they are."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def harmless(text: str) -> str:
+    """The text with everything escaped that does not show as itself: control characters, line and direction marks."""
+    return "".join(one if _shows(one) else one.encode("unicode_escape").decode() for one in text)
+
+
+def _shows(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # the widths of a space
 
 
 def ago(seconds: float) -> str:
@@ -75,7 +88,7 @@ def print_status(status: GroupStatus, console: Console) -> None:
     state = "nobody has joined yet" if status.state == "dead" else status.state
     console.print(Text(f"group {status.group_id}: {state}, {len(status.members)} members, lag {status.lag}{seconds}"))
     for member in status.members:
-        console.print(Text(f"  {member.name} on {member.host}: {member.partitions} partitions"))
+        console.print(Text(f"  {harmless(member.name)} on {harmless(member.host)}: {member.partitions} partitions"))
     table = table_of("topic", "partition", "committed", "restore from", "end", "lag", "behind", "state", "member")
     for one in status.partitions:
         table.add_row(
@@ -87,14 +100,14 @@ def print_status(status: GroupStatus, console: Console) -> None:
             str(one.lag),
             ago(one.lag_s) if one.lag else "",
             Text(one.state.value, style=_STATE_STYLES[one.state]),
-            one.member or "",
+            Text(harmless(one.member or "")),
         )
     console.print(table)
 
 
 def print_user(record: UserContext, console: Console, now: float) -> None:
     """Who it is, then the sessions, newest first, each with its text."""
-    head = Text.assemble((record.user_id, "bold"), f"  {record.email or 'no e-mail address'}")
+    head = Text.assemble((harmless(record.user_id), "bold"), f"  {harmless(record.email or 'no e-mail address')}")
     facts = f"last seen {ago(now - record.updated_at)} ago, expires in {ago(record.expires_at - now)}"
     if record.truncated:
         facts += ", truncated"
@@ -108,10 +121,10 @@ def print_user(record: UserContext, console: Console, now: float) -> None:
 
 
 def _session(session: SessionContext, now: float, *, fancy: bool) -> Text:
-    where = f" in {session.product_id}" if session.product_id else ""
-    talk = f", conversation {session.conversation_id}" if session.conversation_id else ""
-    title = f"Session {session.session_id}{where}, {ago(now - session.last_seen_at)} ago{talk}"
-    text = session.context or "(no actions)"
+    where = f" in {harmless(session.product_id)}" if session.product_id else ""
+    talk = f", conversation {harmless(session.conversation_id)}" if session.conversation_id else ""
+    title = f"Session {harmless(session.session_id)}{where}, {ago(now - session.last_seen_at)} ago{talk}"
+    text = "\n".join(map(harmless, (session.context or "(no actions)").split("\n")))
     return Text.assemble("\n", (title, "bold cyan" if fancy else ""), "\n", text)
 
 
@@ -121,17 +134,18 @@ def print_produced(done: Produced, topic: str, seconds: float, console: Console,
     if done.bad or done.refused:
         console.print(Text(f"{done.bad + done.refused} lines were not published:"))
         for mistake in done.mistakes:
-            console.print(Text(f"  line {mistake.line}: {mistake.reason}"))
+            console.print(Text(f"  line {mistake.line}: {harmless(mistake.reason)}"))
         more = done.bad + done.refused - len(done.mistakes)
         if more:
             console.print(Text(f"  and {more} more"))
-    users = done.latest_users()
+    users = [harmless(user) for user in done.latest_users()]
     if users and live:
         console.print(Text(f"last seen: {', '.join(users)}. Try: context-worker user {users[0]}"))
 
 
 def in_short(user_id: str, record: UserContext | None, now: float) -> str:
     """What is known of a user, in one line."""
+    user_id = harmless(user_id)
     if record is None or record.expires_at < now:
         return f"nothing is known of user {user_id} now"
     sessions = "1 session" if len(record.sessions) == 1 else f"{len(record.sessions)} sessions"
@@ -146,7 +160,7 @@ def print_reset(reset: WrittenReset, console: Console) -> None:
 
 def print_effect(effect: Effect, user_id: str, group_id: str, console: Console) -> None:
     """What could be seen of the reset, in plain words."""
-    console.print(Text(_EFFECTS[effect].format(user=user_id, group=group_id)))
+    console.print(Text(_EFFECTS[effect].format(user=harmless(user_id), group=group_id)))
 
 
 _EFFECTS = {

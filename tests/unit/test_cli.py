@@ -17,9 +17,19 @@ import worker.demo
 from schemas.user_context import SessionContext, UserContext
 from worker import flags, topics
 from worker.cli import app, main
+from worker.erasure import Effect
 from worker.errors import ExitCode, Fatal, Retriable
 from worker.group_status import GroupStatus, MemberStatus, PartitionState, PartitionStatus, lag_of, state_of
-from worker.printing import ago, print_produced, print_status, print_topics, print_user
+from worker.printing import (
+    ago,
+    harmless,
+    in_short,
+    print_effect,
+    print_produced,
+    print_status,
+    print_topics,
+    print_user,
+)
 from worker.producing import Produced
 from worker.settings import Settings
 from worker.settings_sources import flag
@@ -235,6 +245,48 @@ def test_a_user_on_a_terminal_is_a_panel() -> None:
     print_user(UserContext(user_id="u", updated_at=95.0, expires_at=395.0), console, 100.0)
     assert "╭" in text_of(console)
     assert "no e-mail address" in text_of(console)
+
+
+STRANGE = "a\x1b[2J\nb\u202ec"
+SHOWN_STRANGE = "a\\x1b[2J\\nb\\u202ec"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_of_a_user_reaches_the_terminal_as_a_command(terminal: bool) -> None:
+    session = SessionContext(
+        session_id=STRANGE, product_id=STRANGE, conversation_id=STRANGE, last_seen_at=95.0, context=f"one\n{STRANGE}"
+    )
+    record = UserContext(user_id=STRANGE, email=STRANGE, updated_at=95.0, expires_at=395.0, sessions=(session,))
+    console = Console(file=io.StringIO(), width=200, highlight=False, force_terminal=terminal, color_system=None)
+    print_user(record, console, 100.0)
+    shown = text_of(console)
+    assert "\x1b" not in shown
+    assert shown.count(SHOWN_STRANGE) == 5
+    assert "one" in shown
+    assert "a\\x1b[2J" in shown
+    assert STRANGE not in in_short(STRANGE, record, 100.0)
+    print_effect(Effect.ERASED, STRANGE, "g", console)
+    assert "\x1b" not in text_of(console)
+
+
+def test_nothing_of_a_line_or_a_member_reaches_the_terminal_as_a_command() -> None:
+    done = Produced(sent=1, bad=1, newest_users={STRANGE: 1.0})
+    done.blame(1, STRANGE)
+    console = plain()
+    print_produced(done, "actions", 1.0, console, live=True)
+    assert text_of(console).count(SHOWN_STRANGE) == 3
+    table = plain()
+    print_status(GroupStatus("g", "stable", (MemberStatus(STRANGE, STRANGE, 1),), (partition(member=STRANGE),)), table)
+    assert text_of(table).count(SHOWN_STRANGE) == 3
+    assert "\x1b" not in text_of(console) + text_of(table)
+
+
+def test_what_shows_as_itself_is_harmless() -> None:
+    assert (
+        harmless("plain ünïcode, a\u00a0narrow space, 日本\u3000語")
+        == "plain ünïcode, a\u00a0narrow space, 日本\u3000語"
+    )
+    assert harmless("[bold]\x9b\u2028") == "[bold]\\x9b\\u2028"
 
 
 def test_bad_lines_are_told_with_number_and_reason_and_all_are_counted() -> None:

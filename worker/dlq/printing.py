@@ -15,15 +15,10 @@ from worker.dlq.letter import Letter
 from worker.dlq.overview import Overview
 from worker.dlq.plan import Kept, Plan
 from worker.dlq.retry import Sent
-from worker.printing import ago, table_of, time_of
+from worker.printing import ago, harmless, table_of, time_of
 
 SHOWN_CHARACTERS = 60
 _LONGEST_CHARACTER_BYTES = 4
-
-
-def harmless(text: str) -> str:
-    """The text with everything escaped that does not show as itself: control characters, direction marks."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def beginning_of(value: bytes | None) -> str:

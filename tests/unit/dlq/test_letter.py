@@ -18,7 +18,6 @@ from worker.dlq.plan import Kept, Plan, Prospect
 from worker.dlq.printing import (
     add_letter,
     beginning_of,
-    harmless,
     letters_table,
     print_overview,
     print_plan,
@@ -26,6 +25,7 @@ from worker.dlq.printing import (
 )
 from worker.dlq.retry import Sent
 from worker.dlq.selection import Selection, newest
+from worker.printing import harmless
 
 
 def plain() -> Console:
