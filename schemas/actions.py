@@ -18,8 +18,12 @@ _CONTROL_RUN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 def action_line(index: int, kind: str, description: str, canonical_url: str) -> str:
     """One action as one line: `[index] type: description — canonical_url`, each run of control characters one space."""
-    line = f"[{index}] {kind}: {description} — {canonical_url}"
-    return line if line.isprintable() else _CONTROL_RUN.sub(" ", line)
+    return one_line(f"[{index}] {kind}: {description} — {canonical_url}")
+
+
+def one_line(text: str) -> str:
+    """The text with each run of control characters and line separators as one space."""
+    return text if text.isprintable() else _CONTROL_RUN.sub(" ", text)
 
 
 def identifier(value: str | int | None) -> str:

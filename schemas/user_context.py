@@ -9,13 +9,18 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.actions import one_line
+
 SCHEMA_VERSION = 1
 
 
 def joined_activity(sessions: Iterable[tuple[str, str | None, str]]) -> str:
-    """Several sessions as one text. Each is (session id, product id, context); those without context are left out."""
+    """Several sessions as one text. Each is (session id, product id, context); those without context are left out.
+
+    Ids come from strangers as texts do: in the heading, each run of control characters in them is one space.
+    """
     return "\n\n".join(
-        f"Session {session_id} ({product_id or 'no-product-id'}):\n{context}"
+        one_line(f"Session {session_id} ({product_id or 'no-product-id'}):") + f"\n{context}"
         for session_id, product_id, context in sessions
         if context
     )

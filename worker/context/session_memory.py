@@ -29,31 +29,54 @@ NOTHING = Stamped(NEVER, -1, "")
 class SessionMemory:
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
-    Holds the newest `max_actions` actions: a payload goes as soon as as many newer actions are here. `last_seen_at` and
-    the newest conversation id stand beside the payloads, so that dropping one never loses them. Not thread-safe.
+    Holds the newest `max_actions` actions, and no more of them than `max_characters` of text need: a payload goes as
+    soon as as many newer ones are here. `last_seen_at` and the newest conversation id stand beside the payloads, so
+    that dropping one never loses them. Not thread-safe.
     """
 
-    __slots__ = ("_action_count", "_lines", "_sources", "_times", "conversation", "last_seen_at")
+    __slots__ = (
+        "_action_count",
+        "_characters",
+        "_highest_source",
+        "_lines",
+        "_sources",
+        "_times",
+        "conversation",
+        "last_seen_at",
+    )
 
     def __init__(self) -> None:
         self.last_seen_at = NEVER
         self.conversation = NOTHING
         self._action_count = 0
+        self._characters = 0
+        self._highest_source = -1
         self._times: list[float] = []  # three parallel lists, oldest first
         self._sources: list[int] = []
         self._lines: list[tuple[str, ...]] = []
 
-    def add(self, event_time: float, source: int, lines: tuple[str, ...], max_actions: int | None) -> bool:
+    def add(
+        self,
+        event_time: float,
+        source: int,
+        lines: tuple[str, ...],
+        max_actions: int | None = None,
+        max_characters: int | None = None,
+    ) -> bool:
         """Remember a payload; False when this very payload is here already and nothing changed.
 
         A payload without lines counts for `last_seen_at` only.
         """
         if lines:
-            if source in self._sources:
+            if source <= self._highest_source and source in self._sources:
                 return False
             self._insert(event_time, source, lines)
             if max_actions is not None:
-                self._drop_beyond(max_actions)
+                while self._action_count - len(self._lines[0]) >= max_actions:
+                    self._drop_first(1)
+            if max_characters is not None and self._characters > max_characters:
+                while self._characters - _length(self._lines[0]) >= max_characters:
+                    self._drop_first(1)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time
         return True
@@ -75,13 +98,13 @@ class SessionMemory:
         self._sources.insert(at, source)
         self._lines.insert(at, lines)
         self._action_count += len(lines)
-
-    def _drop_beyond(self, max_actions: int) -> None:
-        while self._action_count - len(self._lines[0]) >= max_actions:
-            self._drop_first(1)
+        self._characters += _length(lines)
+        if source > self._highest_source:
+            self._highest_source = source
 
     def _drop_first(self, count: int) -> None:
         self._action_count -= sum(map(len, self._lines[:count]))
+        self._characters -= sum(map(_length, self._lines[:count]))
         del self._times[:count], self._sources[:count], self._lines[:count]
 
     def forget_before(self, event_time: float) -> None:
@@ -98,6 +121,10 @@ class SessionMemory:
         start = bisect_left(self._times, event_time) if self._times and self._times[0] < event_time else 0
         lines = [line for payload in self._lines[start:] for line in payload]
         return lines if max_actions is None else lines[-max_actions:]
+
+
+def _length(lines: tuple[str, ...]) -> int:
+    return sum(map(len, lines))
 
 
 def activity_text(lines: list[str]) -> str:

@@ -38,12 +38,12 @@ class UserMemory:
         self.email = NOTHING
         self.newest = NEVER  # the largest event time of all sessions
 
-    def add(self, seen: Seen, max_actions: int | None = None) -> None:
-        """Remember a payload; a repeat changes nothing."""
+    def add(self, seen: Seen, max_actions: int | None = None, max_characters: int | None = None) -> None:
+        """Remember a payload; a repeat changes nothing. The bounds are those of each session (`SessionMemory`)."""
         memory = self.sessions.get(seen.session)
         if memory is None:
             memory = self.sessions[seen.session] = SessionMemory()
-        if not memory.add(seen.event_time, seen.source, seen.lines, max_actions):
+        if not memory.add(seen.event_time, seen.source, seen.lines, max_actions, max_characters):
             return
         if seen.event_time > self.newest:
             self.newest = seen.event_time

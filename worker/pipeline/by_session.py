@@ -18,6 +18,8 @@ from worker.pipeline.event_time import EventTime
 from worker.pipeline.repartition import write
 from worker.pipeline.restore_point import RestorePoint
 
+KEEP_SOURCE_BYTES = 16 * 1024  # a smaller record fits every topic; what is held of it need not hold its source, too
+
 
 @dataclass(frozen=True, slots=True)
 class LinkPolicy:
@@ -40,7 +42,8 @@ class Arrival(NamedTuple):
 
 
 class Emission(NamedTuple):
-    """A record of the repartition topic: key, value, and the `source` of the arrival that it comes from."""
+    """A record of the repartition topic: key, value, and the `source` of the arrival that it comes from (None: it was
+    held, and is small)."""
 
     user_id: str
     value: bytes
@@ -79,11 +82,11 @@ class Session:
         self.confirmed_at = NEVER  # stream time at the last record that named the user
         self.confirmed_before = NEVER  # stream time before that record
         self.confirmed_offset = -1
-        self.held: deque[Held] = deque()
+        self.held: list[Held] = []  # at most max_actions_per_session, and none of most sessions
         self.held_actions = 0
 
     def drop_oldest_held(self) -> None:
-        self.held_actions -= self.held.popleft().actions
+        self.held_actions -= self.held.pop(0).actions
 
     def drop_held(self) -> None:
         self.held.clear()
@@ -138,7 +141,8 @@ class BySession:
             self._link(session, user, before, arrival.offset)
         elif not session.user:
             value = self._write(arrival)
-            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, arrival.source)
+            source = arrival.source if len(value) >= KEEP_SOURCE_BYTES else None
+            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, source)
             self._hold(session, held)
             return emissions
         if not restoring:
@@ -204,7 +208,10 @@ class BySession:
     def _bound_holding(self) -> None:
         """At most `max_held_sessions` hold something; beyond that the one that holds the oldest lets go."""
         if len(self._holding) > self._policy.max_held_sessions:
-            self._release(self._oldest_held()[3])
+            session = self._oldest_held()[3]
+            self._release(session)
+            if session.key not in self._confirmed:
+                del self._sessions[session.key]  # nothing is left that a session seen for the first time would not have
             self.counts["held_sessions_dropped"] += 1
         if len(self._held_order) > 2 * self._held_payloads + 64:
             self._held_order = deque(item for item in self._held_order if _is_held(item))

@@ -175,7 +175,9 @@ class ByUser:
         else:
             if user is None:
                 user = self._user(user_id, offset)
-            user.add(_seen(record), self._policy.render.max_actions_per_session)
+            bounds = self._policy.render
+            # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
+            user.add(_seen(record), bounds.max_actions_per_session, bounds.max_record_bytes)
             if len(user.sessions) > self._policy.hard_sessions:
                 self.counts["sessions_dropped"] += user.bound_sessions(self._policy.hard_sessions)
             self._change(user_id, user, restoring=restoring)
@@ -259,7 +261,10 @@ class ByUser:
         user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
         if user.is_out:
             self._await_expiry(user_id, user)
-            return render(user_id, user, user.version, self._policy.render)
+            record = render(user_id, user, user.version, self._policy.render)
+            if record is None:
+                self.counts["users_too_large"] += 1
+            return record
         self._await_fading(user_id, user)
         return None
 

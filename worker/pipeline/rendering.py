@@ -30,7 +30,8 @@ def render(user_id: str, memory: UserMemory, version: int, policy: RenderPolicy)
     """
     record, lines = _record(user_id, memory, version, policy)
     encoded = orjson.dumps(record)
-    return encoded if len(encoded) <= policy.max_record_bytes else _truncate(record, lines, policy.max_record_bytes)
+    excess = len(encoded) - policy.max_record_bytes
+    return encoded if excess <= 0 else _truncate(record, lines, excess, policy.max_record_bytes)
 
 
 def _record(
@@ -70,15 +71,21 @@ def _record(
 # --- records that are too large: rare, and never a reason to lose the newest action -----------------------------------
 
 
-def _truncate(record: dict[str, Any], lines: list[list[str]], max_bytes: int) -> bytes | None:
-    """Oldest sessions' context goes first, then the oldest actions of the newest session, at last whole sessions."""
-    record["truncated"] = True
+def _truncate(record: dict[str, Any], lines: list[list[str]], excess: int, max_bytes: int) -> bytes | None:
+    """Oldest sessions' context goes first, then the oldest actions of the newest session, at last whole sessions.
+
+    Each session's text is encoded once: a record of many large sessions costs about two encodings.
+    """
     sessions = record["sessions"]
+    record["truncated"] = True
     for session in reversed(sessions[1:]):
-        _list(session, [])
-        if len(encoded := orjson.dumps(record)) <= max_bytes:
-            return encoded
-    _list(sessions[0], _newest_that_fit(record, lines[0], max_bytes))
+        if excess > 0:
+            excess -= _encoded_length(session)
+            _list(session, [])
+            excess += _encoded_length(session)
+    if excess > 0:
+        room = _encoded_length(sessions[0]) - excess
+        _list(sessions[0], _newest_that_fit(sessions[0], lines[0], room))
     while len(encoded := orjson.dumps(record)) > max_bytes:
         if not sessions:
             return None
@@ -91,13 +98,17 @@ def _list(session: dict[str, Any], lines: list[str]) -> None:
     session["context"] = activity_text(lines)
 
 
-def _newest_that_fit(record: dict[str, Any], lines: list[str], max_bytes: int) -> list[str]:
-    """The longest tail of the newest session's lines with which the record fits, by bisection."""
+def _encoded_length(session: dict[str, Any]) -> int:
+    return len(orjson.dumps(session))
+
+
+def _newest_that_fit(session: dict[str, Any], lines: list[str], room: int) -> list[str]:
+    """The longest tail of a session's lines with which its entry has at most `room` bytes, by bisection."""
     fits, too_many = 0, len(lines) + 1
     while too_many - fits > 1:
         count = (fits + too_many) // 2
-        _list(record["sessions"][0], lines[-count:])
-        if len(orjson.dumps(record)) <= max_bytes:
+        _list(session, lines[-count:])
+        if _encoded_length(session) <= room:
             fits = count
         else:
             too_many = count

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from worker.kafka import Message
-from worker.pipeline import repartition
-from worker.pipeline.record import SourceRecord
 from worker.runtime.clock import Clock
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing
-from worker.runtime.task import Channels, Task, UserTask, source_record
+from worker.runtime.task import Channels, Task, UserTask, origin_of, without_origin
 
 
 class Refusals:
@@ -69,19 +66,10 @@ class Refusals:
         if culprit.topic == self._channels.dead_letter_topic:
             self._dead_letters.write_smaller(culprit)
         else:
-            self._dead_letters.write(self._source_of(culprit), TOO_LARGE)
+            of_input = culprit.topic == self._channels.repartition_topic and culprit.value is not None
+            source = origin_of(culprit.value, culprit.source) if of_input else without_origin(culprit)
+            self._dead_letters.write(source, TOO_LARGE)
         self._outbox.flush(self._flush_timeout_s)
-
-    def _source_of(self, outgoing: Outgoing) -> SourceRecord:
-        """The input record that it was made of. Where that was not kept: where it lies, by the lineage. A user's record
-        has no single source, and is its own."""
-        if isinstance(outgoing.source, Message):
-            return source_record(outgoing.source)
-        if outgoing.topic == self._channels.repartition_topic:
-            routed = repartition.read(outgoing.value, outgoing.headers)
-            if isinstance(routed, repartition.RoutedPayload):
-                return SourceRecord(routed.source_partition, routed.source_offset, None, None, None, None)
-        return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
 
 
 def _same(one: Outgoing, other: Outgoing) -> bool:

@@ -18,7 +18,7 @@ new one takes its place, from what is committed.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from schemas.codec import InvalidPayload, Skip, read_payload
 from worker.errors import ExitCode, Fatal
@@ -161,7 +161,7 @@ class SessionTask(Task):
         try:
             channels.outbox.send(Outgoing(channels.repartition_topic, user_id.encode(), value, None, source))
         except TooLarge:
-            channels.dead_letters.write(source_record(cast(Message, source)), TOO_LARGE)
+            channels.dead_letters.write(origin_of(value, source), TOO_LARGE)
         else:
             channels.metrics.add("routed")
 
@@ -224,8 +224,7 @@ class UserTask(Task):
         try:
             channels.outbox.send(outgoing)
         except TooLarge:
-            source = SourceRecord(self.id[1], self.stage.next_offset - 1, None, outgoing.key, value, None)
-            channels.dead_letters.write(source, TOO_LARGE)
+            channels.dead_letters.write(without_origin(outgoing), TOO_LARGE)
 
 
 class Channels(NamedTuple):
@@ -237,6 +236,20 @@ class Channels(NamedTuple):
     repartition_topic: TopicName
     output_topic: TopicName
     dead_letter_topic: TopicName
+
+
+def origin_of(value: bytes | None, source: object) -> SourceRecord:
+    """The input record that a record of the repartition topic was made of; where it was not kept: where it lies."""
+    if isinstance(source, Message):
+        return source_record(source)
+    routed = repartition.read(value, None)
+    assert isinstance(routed, repartition.RoutedPayload)
+    return SourceRecord(routed.source_partition, routed.source_offset, None, None, None, None)
+
+
+def without_origin(outgoing: Outgoing) -> SourceRecord:
+    """A record of ours that was made of many, or of none: it is its own source, and lies nowhere in the input."""
+    return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
 
 
 def timestamp_of(message: Message) -> float | None:

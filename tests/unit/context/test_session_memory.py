@@ -68,6 +68,22 @@ def test_a_payload_larger_than_the_bound_is_read_up_to_the_bound() -> None:
     assert "".join(memory.lines_since(NEVER, 3)) == "efg"
 
 
+def test_a_payload_goes_as_soon_as_as_much_newer_text_is_here() -> None:
+    payloads = [(1.0, 1, ("aa",)), (2.0, 2, ("bb", "b")), (3.0, 3, ("ccc",))]
+    for order in permutations(payloads):
+        memory = SessionMemory()
+        for event_time, source, lines in order:
+            memory.add(event_time, source, lines, max_characters=6)
+        assert memory.lines_since(NEVER, None) == ["bb", "b", "ccc"]
+
+
+def test_the_newest_payload_stays_however_long_it_is() -> None:
+    memory = SessionMemory()
+    memory.add(1.0, 1, ("a",), max_characters=3)
+    memory.add(2.0, 2, ("b" * 100,), max_characters=3)
+    assert memory.lines_since(NEVER, None) == ["b" * 100]
+
+
 def test_lines_since_a_time_include_that_time() -> None:
     memory = remember((1.0, 1, "a"), (2.0, 2, "b"), (3.0, 3, "c"))
     assert memory.lines_since(2.0, None) == ["b", "c"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import count
 
 import msgspec
 import pytest
 
 from schemas.codec import Payload, WireAction
-from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
+from worker.pipeline.by_session import KEEP_SOURCE_BYTES, Arrival, BySession, LinkPolicy
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.restore_point import RestorePoint
 
@@ -39,9 +40,11 @@ class Partition:
         payload = Payload(session, product, user, "", "", [WireAction()] * actions, START + at)
         time = EventTime(START + at, START + at, clamped=False)
         emissions = self.stage.apply(Arrival(offset, payload, time, source=offset), restoring=restoring)
-        for emission in emissions:
-            assert msgspec.msgpack.decode(emission.value)[1:3] == [3, emission.source]
-        return [(emission.user_id, int(str(emission.source))) for emission in emissions]
+        sources = [msgspec.msgpack.decode(emission.value)[1:3] for emission in emissions]
+        for (partition, source), emission in zip(sources, emissions, strict=True):
+            assert partition == 3
+            assert emission.source == (source if source == offset else None)  # what was held is small
+        return [(emission.user_id, source) for emission, (_, source) in zip(emissions, sources, strict=True)]
 
 
 def test_a_payload_goes_to_the_user_it_names() -> None:
@@ -134,6 +137,34 @@ def test_the_session_that_holds_the_oldest_lets_go_beyond_max_held_sessions() ->
     assert partition.stage.counts["held_sessions_dropped"] == 1
     assert partition.send(3, session="a", user="alice") == [("alice", 3)]
     assert partition.send(4, session="b", user="bob") == [("bob", 1), ("bob", 4)]
+
+
+def test_a_large_payload_is_held_with_what_it_came_in() -> None:
+    stage = BySession(POLICY, 3, RestorePoint(0))
+    for offset, description in enumerate(["x" * KEEP_SOURCE_BYTES, "small"]):
+        payload = Payload("a", "", "", "", "", [WireAction(description=description)], START)
+        stage.apply(Arrival(offset, payload, EventTime(START, START, clamped=False), source=f"record {offset}"))
+    named = Payload("a", "", "alice", "", "", [], START)
+    emissions = stage.apply(Arrival(2, named, EventTime(START, START, clamped=False), source="record 2"))
+    assert [emission.source for emission in emissions] == ["record 0", None, "record 2"]
+
+
+def test_a_crowd_of_sessions_without_a_user_takes_no_more_than_it_may_hold() -> None:
+    partition = Partition()
+    for number in range(1000):
+        partition.send(number / 1000, session=f"visitor {number}")
+    assert partition.stage.session_count == partition.stage.held_sessions == POLICY.max_held_sessions
+
+
+def test_a_linked_session_outlives_that_it_must_let_go_of_what_it_holds() -> None:
+    partition = Partition(replace(POLICY, link_retention_s=5))
+    partition.send(0, session="a", user="alice")
+    partition.send(6, session="a")
+    partition.send(7, session="b")
+    partition.send(8, session="c")
+    assert partition.stage.counts["held_sessions_dropped"] == 1
+    assert partition.stage.restore_point().offset == 0
+    assert partition.send(9, session="a", user="alice") == [("alice", 4)]
 
 
 def test_a_session_that_holds_only_what_is_too_old_costs_no_other_its_place() -> None:

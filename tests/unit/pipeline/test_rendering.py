@@ -217,3 +217,22 @@ def test_a_record_never_exceeds_its_limit_and_says_when_it_was_cut(
     assert record["truncated"] == (len(orjson.dumps(whole)) > max_record_bytes)
     if not record["truncated"]:
         assert record == whole
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 20), st.lists(st.integers(0, 60), max_size=4)), min_size=1
+    ),
+    st.integers(200, 900),
+    st.integers(1, 6),
+)
+def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
+    payloads: list[tuple[str, int, list[int]]], max_record_bytes: int, max_actions: int
+) -> None:
+    policy = replace(POLICY, lookback_s=10, max_record_bytes=max_record_bytes, max_actions_per_session=max_actions)
+    whole, bounded = UserMemory(), UserMemory()
+    for n, (session, at, lengths) in enumerate(payloads):
+        payload = seen(1000.0 + at, *(f"{n}" * length for length in lengths), session=session, source=n)
+        whole.add(payload)
+        bounded.add(payload, max_actions, max_record_bytes)
+    assert render("alice", bounded, 7, policy) == render("alice", whole, 7, policy)
