@@ -19,6 +19,7 @@ from worker.group_status import group_status
 from worker.kafka import Admin
 from worker.log_setup import set_up_log
 from worker.lookup import Lookup, user_id_of
+from worker.moment import SHOWN
 from worker.printing import (
     ago,
     in_short,
@@ -283,6 +284,39 @@ def reset_user(
         erasure.close()
     print_effect(effect, user_id, settings.group_id, out())
     return ExitCode.OK if effect in {Effect.ERASED, Effect.SEEN_AGAIN} else ExitCode.PENDING
+
+
+@app.command("replay", rich_help_panel="Setting right")
+@takes_settings()
+def replay_command(
+    settings: Settings,
+    *,
+    start: Annotated[
+        str,
+        typer.Option("--from", metavar="WHEN", help=f"beginning, or {SHOWN}.", show_default=False),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, also on a terminal.")] = False,
+) -> ExitCode:
+    """Rebuild memory and output from the input topic, for a group that nobody is in.
+
+    After a change of a rule (say, of anonymous_user_id_pattern), or where a member's log says that context is gone.
+    What was erased stays erased. It works as a member itself until everything is caught up; others may join meanwhile.
+    Whoever is not rebuilt gets a null record at the end. Interrupted, it can simply be run again.
+    It begins earlier than asked where the records of live users reach back farther.
+
+    Exit code 19: the group has members.
+
+    [bold]Examples[/bold]
+      context-worker replay --from beginning --dry-run
+      context-worker replay --from 2h
+      context-worker replay --from 2025-06-01T12:00:00Z --yes
+    """
+    from worker.replay.command import replay  # noqa: PLC0415 - other commands need none of it
+
+    quiet = "WARNING" if "log_level" not in settings.model_fields_set else settings.log_level
+    set_up_log(quiet, settings.log_format)
+    return replay(settings, start, dry_run=dry_run, yes=yes)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     DEAD_LETTERS = 16  # dead letters cannot be written, or are more than dlq_max_ratio
     CLIENT_FATAL = 17  # the Kafka client says that it cannot go on (fenced, or a fatal error)
     UNCLEAN_STOP = 18  # asked to stop, but the last checkpoint could not be made in time
+    GROUP_IS_LIVE = 19  # `replay`: the group has members; it works on a group that nobody is in
     INTERRUPTED = 130  # Ctrl-C in a command that is not the service, or a no to its question
 
 

@@ -7,31 +7,20 @@ looked at twice: when its committed offset moves it is running, when the offset 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 
 import orjson
 
-from worker.kafka import (
-    Admin,
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaException,
-    OffsetSpec,
-    TopicPartition,
-    reader_config,
-    translate,
-)
-from worker.pipeline.restore_point import decode
+from worker.group import Group
+from worker.kafka import Admin, Consumer, TopicPartition, reader_config
+from worker.runtime.restore import Committed, LogBounds
+from worker.runtime.task import TaskId
 from worker.settings import Settings
 
-REQUEST_TIMEOUT_S = 10.0
 TIMESTAMPS_TIMEOUT_S = 5.0
 LONGEST_LOOK_S = 3.0
-
-Key = tuple[str, int]  # topic and partition
 
 
 class PartitionState(Enum):
@@ -119,94 +108,59 @@ def group_status(admin: Admin, settings: Settings, partitions: Mapping[str, int]
         WorkerError: the broker does not answer, or refuses.
     """
     keys = [(topic, number) for topic, count in partitions.items() for number in range(count)]
-    try:
-        return _look(admin, settings, keys)
-    except KafkaException as exc:
-        raise translate(exc, f"asking for the state of group {settings.group_id}") from exc
-
-
-def _look(admin: Admin, settings: Settings, keys: list[Key]) -> GroupStatus:
-    state, members, owners = _members(admin, settings.group_id)
-    starts = _offsets(admin, keys, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-    ends = _offsets(admin, keys, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    before = _committed(admin, settings.group_id, keys)
-    unread = _unread(before, starts, ends)
+    group = Group(admin, settings.group_id)
+    state, members = group.members()
+    owners = {key: member.name for member in members for key in member.tasks}
+    logs = group.bounds(keys)
+    before = group.committed(keys)
+    unread = _unread(before, logs)
     ages = _ages(settings, unread)
     after = before
     if owners.keys() & unread.keys():
         time.sleep(min(LONGEST_LOOK_S, settings.commit_interval_s + 0.5))
-        after = _committed(admin, settings.group_id, keys)
+        after = group.committed(keys)
     return GroupStatus(
         settings.group_id,
         state,
-        members,
-        tuple(
-            PartitionStatus(
-                topic=key[0],
-                partition=key[1],
-                member=owners.get(key),
-                committed=after[key].offset,
-                restore_offset=after[key].restore_offset,
-                log_start=starts[key],
-                log_end=ends[key],
-                lag_s=ages.get(key, 0.0),
-                state=state_of(
-                    owned=key in owners,
-                    lag=lag_of(after[key].offset, starts[key], ends[key]),
-                    moved=after[key].offset != before[key].offset,
-                ),
-            )
-            for key in keys
+        tuple(MemberStatus(member.name, member.host, len(member.tasks)) for member in members),
+        tuple(_partition_status(key, logs[key], (before[key], after[key]), owners, ages) for key in keys),
+    )
+
+
+def _partition_status(
+    key: TaskId,
+    log: LogBounds,
+    looks: tuple[Committed, Committed],
+    owners: Mapping[TaskId, str],
+    ages: Mapping[TaskId, float],
+) -> PartitionStatus:
+    before, after = looks
+    return PartitionStatus(
+        topic=key[0],
+        partition=key[1],
+        member=owners.get(key),
+        committed=after.next_offset,
+        restore_offset=None if after.point is None else after.point.offset,
+        log_start=log.start,
+        log_end=log.end,
+        lag_s=ages.get(key, 0.0),
+        state=state_of(
+            owned=key in owners,
+            lag=lag_of(after.next_offset, log.start, log.end),
+            moved=after.next_offset != before.next_offset,
         ),
     )
 
 
-def _members(admin: Admin, group_id: str) -> tuple[str, tuple[MemberStatus, ...], dict[Key, str]]:
-    """The group's state, its members, and who owns what."""
-    group = admin.describe_consumer_groups([group_id], request_timeout=REQUEST_TIMEOUT_S)[group_id].result()
-    members: list[MemberStatus] = []
-    owners: dict[Key, str] = {}
-    for member in group.members:
-        owned = member.assignment.topic_partitions if member.assignment else []
-        members.append(MemberStatus(member.client_id, member.host.lstrip("/"), len(owned)))
-        owners |= {(one.topic, one.partition): member.client_id for one in owned}
-    return group.state.name.lower().replace("_", " "), tuple(members), owners
-
-
-@dataclass(frozen=True, slots=True)
-class _Commit:
-    offset: int | None
-    restore_offset: int | None
-
-
-def _committed(admin: Admin, group_id: str, keys: list[Key]) -> dict[Key, _Commit]:
-    asked = ConsumerGroupTopicPartitions(group_id, [TopicPartition(*key) for key in keys])
-    answer = admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_TIMEOUT_S)[group_id].result()
-    commits: dict[Key, _Commit] = {}
-    for one in answer.topic_partitions or []:
-        point = decode(one.metadata) if one.offset >= 0 else None
-        restore_offset = None if point is None else point.offset
-        commits[one.topic, one.partition] = _Commit(one.offset if one.offset >= 0 else None, restore_offset)
-    return {key: commits.get(key, _Commit(None, None)) for key in keys}
-
-
-def _offsets(admin: Admin, keys: Iterable[Key], spec: OffsetSpec) -> dict[Key, int]:
-    asked = {TopicPartition(*key): spec for key in keys}
-    futures = admin.list_offsets(
-        asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
-    )
-    return {(one.topic, one.partition): future.result().offset for one, future in futures.items()}
-
-
-def _unread(commits: Mapping[Key, _Commit], starts: Mapping[Key, int], ends: Mapping[Key, int]) -> dict[Key, int]:
+def _unread(commits: Mapping[TaskId, Committed], logs: Mapping[TaskId, LogBounds]) -> dict[TaskId, int]:
     """The first offset that is not committed, where there is one."""
-    first = {key: max(starts[key], commits[key].offset or 0) for key in ends}
-    return {key: offset for key, offset in first.items() if offset < ends[key]}
+    first = {key: max(log.start, commits[key].next_offset or 0) for key, log in logs.items()}
+    return {key: offset for key, offset in first.items() if offset < logs[key].end}
 
 
-def _ages(settings: Settings, unread: Mapping[Key, int]) -> dict[Key, float]:
+def _ages(settings: Settings, unread: Mapping[TaskId, int]) -> dict[TaskId, float]:
     """Seconds since the timestamp of each partition's first unread record. What does not answer in time is left out."""
-    ages: dict[Key, float] = {}
+    ages: dict[TaskId, float] = {}
     if not unread:
         return ages
     reader = Consumer(reader_config(settings))
