@@ -289,17 +289,17 @@ class PollLoop:
         self._clock.sleep(self._backoff_s)
 
     def _leave(self) -> None:
-        """The last checkpoint, within one deadline.
+        """The last checkpoint, within one deadline. What has failed is restored first, if there is time.
 
         Raises:
             Fatal: it could not be made; a successor restores from the one before.
         """
         deadline = self._clock.monotonic() + self._policy.stop_timeout_s
-        for task in self._assignment.tasks.values():
-            self._count(task)
+        while self._is_behind and self._clock.monotonic() < deadline:
+            self.turn()
         try:
             self._checkpoint.make_before(self._consumer, self._assignment.tasks.values(), deadline)
-            if self._failure is not None and not self._assignment.is_running:
+            if self._failure is not None and self._is_behind:
                 raise self._failure
         except WorkerError as exc:
             raise Fatal(
@@ -307,6 +307,11 @@ class PollLoop:
                 f"stopped without a last checkpoint: {exc}",
                 hint="nothing is lost: the next owner restores from the checkpoint before",
             ) from exc
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether something failed and the tasks are not yet where they were."""
+        return self._failure is not None and not self._assignment.is_running
 
 
 def _survivable(exc: KafkaException) -> WorkerError:

@@ -380,6 +380,20 @@ def test_what_failed_and_was_not_restored_before_the_stop_is_no_clean_end() -> N
     assert caught.value.exit_code is ExitCode.UNCLEAN_STOP
 
 
+def test_what_failed_before_the_stop_is_restored_and_committed_if_there_is_time() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    send(broker)
+    member.settle()
+    send(broker, text="second")
+    member.checkpoint._outbox._failure = TaskCorrupted("a delivery failed")
+    member.turn()
+    assert not member.assignment.is_running
+    member.loop.stop()
+    member.loop.work()
+    assert committed(broker) == 2
+
+
 def test_without_a_broker_and_without_work_it_ends_clean() -> None:
     broker = new_broker()
     member = FakeMember(broker)
