@@ -55,9 +55,9 @@ app = typer.Typer(
 [bold]With a Kafka on localhost:9092[/bold]
   context-worker topics --input-partitions 4
                                             create and verify the topics
-  context-worker run                        the service; start more to scale out
+  context-worker run                        the service; start more of it
   context-worker produce --rebase sample    an hour at a product, ending now
-  context-worker user amelie                what the chat layer knows of a user
+  context-worker user amelie                what the chat layer knows of her
   context-worker status                     members, partitions, lag
   context-worker dlq list                   what could not be read, and why
   context-worker reset-user amelie          erase a user
@@ -78,15 +78,15 @@ def run(settings: Settings) -> ExitCode:
 
     [bold]Examples[/bold]
       context-worker run
-      WORKER_BOOTSTRAP_SERVERS=kafka:9092 WORKER_LOOKBACK_SECONDS=600 context-worker run
-      context-worker run --config worker.toml --kafka security.protocol=SSL --log-level DEBUG
+      WORKER_BOOTSTRAP_SERVERS=kafka:9092 context-worker run
+      context-worker run --config worker.toml --kafka security.protocol=SSL
 
     [bold]Exit codes[/bold]
        0 stopped as asked             2 a wrong setting       10 no broker
       11 a topic is missing          12 a topic that would break the promise
       13 no right                    14 a form of another version
-      15 no progress                 16 dead letters          17 the client gave up
-      18 no clean stop
+      15 no progress                 16 dead letters
+      17 the client gave up          18 no clean stop
     """
     from worker.app import run_service  # noqa: PLC0415 - other commands need none of it
 
@@ -129,7 +129,7 @@ def topics(
     [bold]Examples[/bold]
       context-worker topics
       context-worker topics --input-partitions 4    on an empty Kafka
-      context-worker topics --no-create-topics      verify only, and tell how to create what is missing
+      context-worker topics --no-create-topics      verify only
     """
     admin = Admin(settings)
     if input_partitions:

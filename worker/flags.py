@@ -12,6 +12,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, get_args
 import typer
 from pydantic.fields import FieldInfo
 from rich.markup import escape
+from typer.core import TyperOption
 
 from worker.errors import ExitCode
 from worker.settings import Settings, load_settings
@@ -38,7 +39,19 @@ _PANELS = {
     ),
 }
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+_NO = "no_"
 CONNECTION = ("bootstrap_servers", "kafka")  # what every command that talks to a broker takes
+
+
+_type_of = TyperOption.display_type_rich
+
+
+def _type_of_what_takes_one(option: TyperOption, ctx: Any) -> str | None:
+    return None if option.is_flag else _type_of(option, ctx)
+
+
+# A switch takes no value: `--json`, not `--json <bool>`. There is no other way to say so for --help.
+TyperOption.display_type_rich = _type_of_what_takes_one  # type: ignore[assignment, method-assign]
 
 
 def takes_settings(
@@ -55,13 +68,13 @@ def takes_settings(
 
         @functools.wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> None:
-            flags = {name: kwargs.pop(name) for name in fields}
+            flags = {name: _given(name, kwargs) for name in fields}
             config = kwargs.pop("config")
             assert config is None or isinstance(config, Path)
             settings = load_settings(flags, os.environ, config)
             raise typer.Exit(function(settings, *args, **kwargs))
 
-        _declare(command, [*own, *(_option(name, field) for name, field in fields.items()), _CONFIG])
+        _declare(command, [*own, *(one for name, field in fields.items() for one in _options(name, field)), _CONFIG])
         return command
 
     return decorate
@@ -74,17 +87,35 @@ def _declare(command: Callable[..., None], parameters: list[inspect.Parameter]) 
     del command.__dict__["__wrapped__"]
 
 
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
-    """Texts, all but the switches: one place checks values, and tells all mistakes together."""
+def _given(name: str, values: dict[str, Any]) -> object:
+    """What the flags said of a field, taken out of `values`; None when they said nothing."""
+    yes, no = values.pop(name), values.pop(_NO + name, None)
+    if yes and no:
+        raise typer.BadParameter(f"{flag(name)} and {flag(_NO + name)} contradict each other")
+    return False if no else yes
+
+
+def _options(name: str, field: FieldInfo) -> list[inspect.Parameter]:
+    """Texts, all but the switches: one place checks values, and tells all mistakes together.
+
+    A switch is two flags of their own: as one, the page of help gives its second name a column, and cuts the names.
+    """
     help_text = escape(f"{field.description}{_default(field)}")
     more: dict[str, Any] = {"help": help_text, "rich_help_panel": _PANEL_OF[name], "show_default": False}
     annotation: Any = Annotated[str | None, typer.Option(flag(name), metavar=_metavar(field), **more)]
     if name == "kafka":
-        more["help"] = escape(f"{field.description} Repeatable. [or WORKER_KAFKA_SECURITY_PROTOCOL=SSL]")
+        more["help"] = escape(f"{field.description} Repeatable. [or WORKER_KAFKA_…]")
         annotation = Annotated[list[str] | None, typer.Option(flag(name), metavar="NAME=VALUE", **more)]
     elif field.annotation is bool:
-        both = f"{flag(name)}/--no-{name.replace('_', '-')}"
-        annotation = Annotated[bool | None, typer.Option(both, **more)]
+        against = Annotated[
+            bool | None, typer.Option(flag(_NO + name), **more | {"help": f"Not so: {flag(name)} off."})
+        ]
+        annotation = Annotated[bool | None, typer.Option(flag(name), **more)]
+        return [_parameter(name, annotation), _parameter(_NO + name, against)]
+    return [_parameter(name, annotation)]
+
+
+def _parameter(name: str, annotation: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -105,10 +136,16 @@ _CONFIG = inspect.Parameter(
 )
 
 
-def _metavar(field: FieldInfo) -> str:
+def _choices(field: FieldInfo) -> list[str]:
+    """The words that a field may be, if it is one of a few."""
     choices = get_args(field.annotation)
-    if choices and all(isinstance(choice, str) for choice in choices):
-        return "|".join(choices)
+    return list(choices) if all(isinstance(choice, str) for choice in choices) else []
+
+
+def _metavar(field: FieldInfo) -> str:
+    """Short: it has a column of the help, beside the names."""
+    if _choices(field):
+        return "WORD"
     return {"int": "INTEGER", "float": "NUMBER"}.get(getattr(field.annotation, "__name__", ""), "TEXT")
 
 
@@ -116,4 +153,6 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None or field.default == "":
         return ""
     default = str(field.default).lower() if isinstance(field.default, bool) else field.default
-    return f" [default {int(default) if isinstance(default, float) and default.is_integer() else default}]"
+    untold = [choice for choice in _choices(field) if choice not in (field.description or "")]
+    among = f"{', '.join(_choices(field))}; " if untold else ""
+    return f" [{among}default {int(default) if isinstance(default, float) and default.is_integer() else default}]"

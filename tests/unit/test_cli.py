@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+import typer
 from rich.console import Console
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 import worker.app
@@ -94,6 +97,38 @@ def test_every_setting_is_a_flag_of_run_with_its_meaning() -> None:
 
 def test_every_setting_has_a_place_in_the_help() -> None:
     assert set(flags._PANEL_OF) == {*Settings.model_fields, "config"}
+
+
+@pytest.mark.parametrize("command", ["", "dlq", *COMMANDS])
+def test_nothing_is_cut_from_the_names_or_the_examples_on_a_narrow_terminal(command: str) -> None:
+    page = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "80"}).output
+    assert "<bool>" not in page
+    found = typer.main.get_command(app)
+    for word in command.split():
+        assert isinstance(found, TyperGroup)
+        found = found.commands[word]
+    words = set(re.split(r"[\s,]+", page))
+    assert {
+        name for option in found.params for name in (*option.opts, *option.secondary_opts) if name[:1] == "-"
+    } <= words
+    lines = (found.help or "").splitlines()
+    examples = [line for line in lines if line.startswith("  ") and line.strip()]
+    assert all(len(line) < 78 for line in examples)
+    assert all(line.strip() in page for line in examples)
+
+
+def test_a_switch_can_be_said_both_ways_but_not_at_once(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def service(settings: Settings) -> ExitCode:
+        seen.append(settings.include_email)
+        return ExitCode.OK
+
+    monkeypatch.setattr(worker.app, "run_service", service)
+    monkeypatch.setenv("WORKER_INCLUDE_EMAIL", "false")
+    assert cli("run") == cli("run", "--include-email") == cli("run", "--no-include-email") == ExitCode.OK
+    assert seen == [False, True, False]
+    assert cli("run", "--include-email", "--no-include-email") == ExitCode.USAGE
 
 
 def test_no_arguments_show_the_help() -> None:
