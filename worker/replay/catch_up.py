@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,6 +27,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
+EXPIRY_PATIENCE_S = 2.0  # a partition is idle by then, and its users are published
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the replay came to. `published`: users with a record that says something; `cleared`: that had one before."""
+    """What the replay came to. `published`: users with a record that says something; `cleared`: that had one before.
+
+    `seconds`: until everything was caught up.
+    """
 
     published: int
     cleared: int
+    seconds: float
 
 
 class Interrupted(Exception):
@@ -86,16 +92,17 @@ class CatchUp(threading.Thread):
         self._finish()
 
     def _follow(self) -> Outcome:
-        settings, plan = self._settings, self._plan
+        settings, plan, began = self._settings, self._plan, time.monotonic()
         inputs = {(settings.input_topic, each.partition): (each.start, each.end) for each in plan.inputs}
         self._wait(f"replaying {settings.input_topic}", inputs)
         self._wait("publishing the users", self._users_to_do())
+        seconds = time.monotonic() - began
         standing = self._read_output()
         if standing.untouched:
             log.info("%d users of before were not published again", len(standing.untouched))
             write_resets(settings, ((user_id, PUBLISH_AGAIN) for user_id in _user_ids(standing.untouched)))
             self._wait("clearing users of before", self._users_to_do())
-        return Outcome(len(standing.published), len(standing.untouched))
+        return Outcome(len(standing.published), len(standing.untouched), seconds)
 
     def _users_to_do(self) -> dict[TaskId, tuple[int, int]]:
         """From where to where the repartition topic is to be worked off by now."""
@@ -118,11 +125,19 @@ class CatchUp(threading.Thread):
             self._pause()
 
     def _read_output(self) -> Standing:
-        """What is on the output topic since the survey."""
+        """What is on the output topic since the survey. Where users expire by the wall clock, what was over before the
+        replay gets the time to be so again."""
         standing = Standing(self._plan.standing)
+        patience_s = self._settings.idle_after_s + EXPIRY_PATIENCE_S if self._settings.expire_idle_users else 0.0
         with TopicReader(self._settings, self._settings.output_topic) as reader:
             for message in reader.to_end(self._plan.output_ends):
                 standing.add(message.key(), message.value())
+                self._give_up_if_stopped()
+            deadline = time.monotonic() + patience_s
+            while standing.has_expired(time.time()) and time.monotonic() < deadline:
+                self._show(Progress("letting users expire", 0, 0))
+                for message in reader.follow(time.monotonic() + LOOK_EVERY_S):
+                    standing.add(message.key(), message.value())
                 self._give_up_if_stopped()
         return standing
 

@@ -46,7 +46,7 @@ def replay(settings: Settings, start: str, *, dry_run: bool, yes: bool) -> ExitC
     sources = Sources(group, offsets, lambda topic: TopicReader(settings, topic), report.partitions)
     with waiting(f"reading {settings.output_topic} and {settings.repartition_topic}"):
         plan = survey(sources, settings, asked, now)
-    print_plan(plan, settings, now, out())
+    print_plan(plan, settings, report.warnings, now, out())
     if members:
         raise _live(group, members)
     if dry_run:
@@ -68,7 +68,7 @@ def _live(group: Group, members: tuple[Owner, ...]) -> Fatal:
 
 
 def _agreed(plan: Plan, *, yes: bool) -> bool:
-    if plan.resets_are_deleted and not yes and not sys.stdin.isatty():
+    if plan.resets_are_deleted and not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
         text = "users who were erased may come back, and nobody is here to agree to that"
         raise Fatal(ExitCode.USAGE, text, hint="begin later, or say --yes")
     doubtful = plan.resets_are_deleted or plan.topic_is_younger
@@ -77,7 +77,6 @@ def _agreed(plan: Plan, *, yes: bool) -> bool:
 
 def _work(settings: Settings, report: TopicReport, clients: KafkaClients, plan: Plan) -> ExitCode:
     """One member, here, until the group has caught up."""
-    began = time.monotonic()
     service = Service(settings, report, clients, SystemClock())
     with progress_shown() as show:
         patient = Group(clients.admin, settings.group_id, patient=True)
@@ -95,5 +94,5 @@ def _work(settings: Settings, report: TopicReport, clients: KafkaClients, plan: 
             "run the replay again\n"
         )
         return ExitCode.INTERRUPTED
-    print_outcome(catch_up.outcome, plan, time.monotonic() - began, out())
+    print_outcome(catch_up.outcome, plan, out())
     return ExitCode.OK

@@ -14,10 +14,10 @@ from worker.runtime.task import TaskId
 class InputTimes(Protocol):
     """Looks offsets of the input topic up by time (Unix seconds)."""
 
-    def first_at(self, partition: int, timestamp: float) -> int:
+    def first_at(self, partition: int, timestamp: float, /) -> int:
         """The first offset with a timestamp not below; the end of the partition when there is none."""
 
-    def timestamp_at(self, partition: int, offset: int) -> float | None:
+    def timestamp_at(self, partition: int, offset: int, /) -> float | None:
         """The timestamp of the first record at or after an offset."""
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -24,8 +24,8 @@ LINE_EVERY_S = 5.0  # off a terminal
 Show = Callable[[catch_up.Progress], None]
 
 
-def print_plan(plan: Plan, settings: Settings, now: float, console: Console) -> None:
-    """What will be done, partition by partition, then what to beware of."""
+def print_plan(plan: Plan, settings: Settings, more: Iterable[str], now: float, console: Console) -> None:
+    """What will be done, partition by partition, then what to beware of (`more`: also of that)."""
     table = Table(box=None, pad_edge=False)
     for name in ("topic", "partition", "restored from", "runs from", "to", "records"):
         table.add_column(name, overflow="fold")
@@ -43,7 +43,7 @@ def print_plan(plan: Plan, settings: Settings, now: float, console: Console) -> 
         Text(f"{_count(len(plan.standing), 'user')} known on {settings.output_topic}: who is not rebuilt is cleared")
     )
     console.print(Text(f"dead letters among the records go to {settings.dlq_topic} once more"))
-    for warning in warnings(plan):
+    for warning in (*warnings(plan), *more):
         console.print(Text(f"warning: {warning}"))
 
 
@@ -57,10 +57,10 @@ def _from(plan: Plan, now: float) -> str:
     return text
 
 
-def print_outcome(outcome: Outcome, plan: Plan, seconds: float, console: Console) -> None:
+def print_outcome(outcome: Outcome, plan: Plan, console: Console) -> None:
     """What it came to, in numbers."""
-    rate = f"{plan.records / max(seconds, 0.001):,.0f}/s"
-    console.print(Text(f"replayed {plan.records:,} records in {seconds:.1f} s ({rate})"))
+    rate = f"{plan.records / max(outcome.seconds, 0.001):,.0f}/s"
+    console.print(Text(f"replayed {plan.records:,} records in {outcome.seconds:.1f} s ({rate})"))
     parts = [
         f"{_count(outcome.published, 'user')} published",
         f"{_count(outcome.cleared, 'user')} of before cleared",
@@ -82,8 +82,7 @@ def progress_shown() -> Iterator[Show]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
@@ -119,13 +118,13 @@ class _Lines:
     def show(self, progress: catch_up.Progress) -> None:
         is_new = self._rate.note(progress)
         now = time.monotonic()
-        if not is_new and progress.done < progress.total and now - self._told_at < LINE_EVERY_S:
+        is_over = 0 < progress.total <= progress.done
+        if not is_new and not is_over and now - self._told_at < LINE_EVERY_S:
             return
         self._told_at = now
         rate = self._rate.text(progress)
-        sys.stderr.write(
-            f"{progress.doing}: {progress.done:,} of {progress.total:,} records{', ' if rate else ''}{rate}\n"
-        )
+        so_far = f": {progress.done:,} of {progress.total:,} records" if progress.total else ""
+        sys.stderr.write(f"{progress.doing}{so_far}{', ' if rate else ''}{rate}\n")
         sys.stderr.flush()
 
 
@@ -139,5 +138,6 @@ class _Bars:
         if self._rate.note(progress):
             for done in self._bars.task_ids:
                 self._bars.remove_task(done)
-            self._task = self._bars.add_task(progress.doing, total=progress.total, rate="")
-        self._bars.update(self._task, completed=progress.done, rate=self._rate.text(progress))
+            self._task = self._bars.add_task(progress.doing, total=progress.total or None, count="")
+        count = f"{progress.done:,}/{progress.total:,} {self._rate.text(progress)}" if progress.total else ""
+        self._bars.update(self._task, completed=progress.done, count=count)
