@@ -41,8 +41,12 @@ class Gathered:
         self.kafka[canonical] = value
         self.labels[f"kafka:{canonical}"] = label
 
-    def unknown(self, label: str, candidates: Mapping[str, str]) -> None:
-        """`candidates` maps what the name is compared with to how the user would write it."""
+    def unknown(self, label: str, candidates: Mapping[str, str], as_property: str) -> None:
+        """`candidates` maps what the name is compared with to how the user would write it; `as_property` is how they
+        would write it if it is a property of librdkafka, "" if it is none."""
+        if as_property:
+            self.problems.append(f"{label}: no such setting, but a librdkafka property: write {as_property}")
+            return
         key = re.sub(r"[-_.]", "", label.rsplit(" in ", 1)[0].lower())
         found = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
         cure = f"; did you mean {candidates[found[0]]}?" if found else ""
@@ -91,7 +95,15 @@ def _read_file(gathered: Gathered, path: Path, known: Collection[str]) -> None:
         elif name in known:
             gathered.setting(name, value, label)
         else:
-            gathered.unknown(label, candidates)
+            inner = [prop for prop, _ in _flat({name: value})]
+            prop = _property(inner[0] if inner else name)
+            gathered.unknown(label, candidates, f"{prop} in the table [kafka]" if prop else "")
+
+
+def _property(text: str) -> str:
+    """The property that passes through and that somebody meant who took it for a setting; "" when there is none."""
+    name = kafka_properties.from_variable(text.replace("-", "_"))
+    return name if name in kafka_properties.KNOWN and name not in kafka_properties.REFUSED else ""
 
 
 def _flat(table: Mapping[str, object], before: str = "") -> Iterator[tuple[str, object]]:
@@ -109,6 +121,7 @@ def _text(value: object) -> str:
 
 def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Collection[str]) -> None:
     candidates = {variable(name).replace("_", "").lower(): variable(name) for name in (*known, "config")}
+    candidates["workerkafka"] = "a property behind it, e.g. WORKER_KAFKA_SECURITY_PROTOCOL"
     for name, value in sorted(environ.items()):
         field_name = name.removeprefix(PREFIX).lower()
         if not name.startswith(PREFIX) or name == FILE_VARIABLE or _SERVICE_LINK.fullmatch(name):
@@ -118,7 +131,8 @@ def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Col
         elif field_name in known:
             gathered.setting(field_name, value, name)
         else:
-            gathered.unknown(name, candidates)
+            prop = _property(field_name) or _property(field_name.removesuffix("_file"))
+            gathered.unknown(name, candidates, KAFKA_PREFIX + field_name.upper() if prop else "")
 
 
 def _read_kafka_variable(gathered: Gathered, name: str, value: str) -> None:
@@ -143,7 +157,8 @@ def _read_flags(gathered: Gathered, flags: Mapping[str, object], known: Collecti
         elif name in known:
             gathered.setting(name, value, flag(name))
         else:
-            gathered.unknown(flag(name), candidates)
+            prop = _property(name)
+            gathered.unknown(flag(name), candidates, f"--kafka {prop}=…" if prop else "")
 
 
 def _read_kafka_flags(gathered: Gathered, texts: Collection[object]) -> None:
