@@ -36,7 +36,7 @@ from worker.printing import (
 from worker.producing import open_source, publish, shift_to_now
 from worker.settings import Settings
 from worker.topic_policy import Role
-from worker.topics import create_input, ensure_topics, find_broker, find_topic
+from worker.topics import ensure_topics, find_broker, find_topic, require_input
 
 log = logging.getLogger("worker")
 
@@ -131,10 +131,7 @@ def topics(
       context-worker topics --input-partitions 4    on an empty Kafka
       context-worker topics --no-create-topics      verify only
     """
-    admin = Admin(settings)
-    if input_partitions:
-        create_input(admin, settings, input_partitions)
-    print_topics(ensure_topics(admin, settings), out())
+    print_topics(ensure_topics(Admin(settings), settings, input_partitions), out())
     return ExitCode.OK
 
 
@@ -157,6 +154,7 @@ def status(
     """
     admin = Admin(settings)
     cluster = find_broker(admin)
+    require_input(settings, cluster)
     names = (settings.input_topic, settings.repartition_topic)
     counts = {name: len(cluster.topics[name].partitions) for name in names if name in cluster.topics}
     with waiting("asking the broker"):

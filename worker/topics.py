@@ -59,15 +59,12 @@ class TopicReport:
         """The partition count of every topic, by name."""
         return {topic.name: topic.partitions for topic in self.topics.values()}
 
-    @property
-    def max_message_bytes(self) -> dict[str, int]:
-        """What our topics take, by name (a larger batch is refused as a whole); without those that do not say."""
-        ours = (topic for topic in self.topics.values() if topic.role.ours)
-        return {topic.name: topic.max_message_bytes for topic in ours if topic.config is not None}
 
+def ensure_topics(admin: Admin, settings: Settings, input_partitions: int | None = None) -> TopicReport:
+    """Verify what is there, then create what is missing of ours (if `create_topics`). Two members may do so at once.
 
-def ensure_topics(admin: Admin, settings: Settings) -> TopicReport:
-    """Create what is missing of ours (if `create_topics`) and verify all. Two members may do so at once.
+    With `input_partitions` the input is created too, when it is missing: for a trial, in earnest it belongs to whoever
+    writes to it. Nothing is created beside a topic that is refused.
 
     Raises:
         Fatal: BROKER_UNREACHABLE, TOPIC_MISSING, TOPIC_MISCONFIGURED or NOT_AUTHORIZED.
@@ -77,29 +74,25 @@ def ensure_topics(admin: Admin, settings: Settings) -> TopicReport:
     manageable = cluster.controller_id in cluster.brokers  # an embedded broker has none, and cannot be asked
     if manageable:
         _check_rights(admin, wanted, cluster)
-    _require_input(settings, cluster)
+    if not input_partitions:
+        require_input(settings, cluster)
     missing = {role: name for role, name in wanted.items() if name not in cluster.topics}
-    if missing:
-        known = _describe(admin, [settings.input_topic])[0] if manageable else {}
-        source = _topic(Role.INPUT, settings.input_topic, cluster, known)
-        cluster = _create_missing(admin, missing, settings, source)
-    configs, unseen = _describe(admin, wanted.values()) if manageable else ({}, [_UNMANAGEABLE])
-    topics = {role: _topic(role, name, cluster, configs, created=role in missing) for role, name in wanted.items()}
+    present = {role: name for role, name in wanted.items() if role not in missing}
+    configs, unseen = _describe(admin, present.values()) if manageable else ({}, [_UNMANAGEABLE])
+    topics = {role: _topic(role, name, cluster, configs) for role, name in present.items()}
     _refuse_mistakes(topics, settings)
+    if missing:
+        source = topics.get(Role.INPUT) or Topic(settings.input_topic, Role.INPUT, input_partitions or -1)
+        cluster = _create_missing(admin, missing, settings, source)
+        configs, more_unseen = _describe(admin, missing.values()) if manageable else ({}, [])
+        made = {role: _topic(role, name, cluster, configs, created=True) for role, name in missing.items()}
+        _refuse_mistakes(made, settings)  # another member, or a program, may have been faster
+        topics = {role: (topics | made)[role] for role in wanted}
+        unseen = [*unseen, *more_unseen]
     return TopicReport(topics, (*unseen, *topic_policy.warnings(topics, settings)))
 
 
 _UNMANAGEABLE = "the cluster has no controller that answers: the topics' configurations were not verified"
-
-
-def create_input(admin: Admin, settings: Settings, partitions: int) -> None:
-    """Create the input topic for a trial, when it is missing. (In earnest it belongs to whoever writes to it.)"""
-    if settings.input_topic not in find_broker(admin).topics:
-        config = {"message.timestamp.type": topic_policy.APPEND_TIME}
-        _create(
-            admin, [NewTopic(settings.input_topic, num_partitions=partitions, replication_factor=-1, config=config)]
-        )
-        _wait_for(admin, [settings.input_topic])
 
 
 def find_topic(admin: Admin, settings: Settings, role: Role) -> Topic:
@@ -111,7 +104,7 @@ def find_topic(admin: Admin, settings: Settings, role: Role) -> Topic:
     cluster = find_broker(admin)
     name = topic_policy.names(settings)[role]
     if role is Role.INPUT:
-        _require_input(settings, cluster)
+        require_input(settings, cluster, "to write payloads to")
     elif name not in cluster.topics:
         hint = f"create it with `context-worker topics`, or name another with {role.variable}"
         raise Fatal(ExitCode.TOPIC_MISSING, f"there is no topic {name}", hint=hint)
@@ -154,17 +147,19 @@ def _topic(
     return Topic(name, role, len(cluster.topics[name].partitions), configs.get(name), created)
 
 
-def _require_input(settings: Settings, cluster: ClusterMetadata) -> None:
+def require_input(settings: Settings, cluster: ClusterMetadata, purpose: str = "to read payloads from") -> None:
+    """Raises Fatal (TOPIC_MISSING) when there is no input topic, with the cure."""
     name = settings.input_topic
     if name in cluster.topics and cluster.topics[name].partitions:
         return
-    alike = difflib.get_close_matches(name, cluster.topics, n=3, cutoff=0.6)
+    others = [topic for topic in cluster.topics if topic not in topic_policy.names(settings).values()]
+    alike = difflib.get_close_matches(name, others, n=3, cutoff=0.6)
     near = f" (there is {', '.join(alike)})" if alike else ""
     raise Fatal(
         ExitCode.TOPIC_MISSING,
-        f"there is no topic {name} to read payloads from",
-        hint=f"name another with WORKER_INPUT_TOPIC{near}, or create it: kafka-topics.sh "
-        f"--bootstrap-server {settings.bootstrap_servers} --create --topic {name} --partitions 4",
+        f"there is no topic {name} {purpose}",
+        hint="create it with `context-worker topics --input-partitions 4`, "
+        f"or name another with WORKER_INPUT_TOPIC{near}",
     )
 
 
@@ -205,7 +200,7 @@ def _create_missing(admin: Admin, missing: Collection[Role], settings: Settings,
     """Returns the cluster as it is when it shows the new topics."""
     wanted = [_new_topic(role, settings, source) for role in missing]
     names = [topic.topic for topic in wanted]
-    if not settings.create_topics:
+    if not settings.create_topics and set(missing) != {Role.INPUT}:
         by_hand = [_recipe(topic, admin) for topic in wanted]
         raise Fatal(
             ExitCode.TOPIC_MISSING,
@@ -218,11 +213,12 @@ def _create_missing(admin: Admin, missing: Collection[Role], settings: Settings,
 
 def _new_topic(role: Role, settings: Settings, source: Topic) -> NewTopic:
     """Keyed topics get the input's partition count, dead letters the broker's default; replication is the broker's."""
+    trial = {"message.timestamp.type": topic_policy.APPEND_TIME}  # the input, where its owner left that to us
     return NewTopic(
         topic_policy.names(settings)[role],
         num_partitions=-1 if role is Role.DEAD_LETTERS else source.partitions,
         replication_factor=-1,
-        config=topic_policy.wanted_config(role, settings, source.max_message_bytes),
+        config=topic_policy.wanted_config(role, settings, source.max_message_bytes) if role.ours else trial,
     )
 
 
@@ -269,6 +265,8 @@ def _describe(admin: Admin, names: Iterable[str]) -> tuple[dict[str, dict[str, s
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     configs: dict[str, dict[str, str]] = {}
     unseen: list[str] = []
+    if not resources:
+        return configs, unseen
     futures: dict[ConfigResource, Future[dict[str, object]]] = admin.describe_configs(
         resources, request_timeout=REQUEST_TIMEOUT_S
     )

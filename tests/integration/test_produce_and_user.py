@@ -96,6 +96,9 @@ def test_status_before_anybody_joined_counts_what_waits(shell: Shell) -> None:
     assert status["lag_s"] > 0
     assert {one["state"] for one in status["partitions"]} == {"no owner"}
     assert b"nobody has joined yet" in shell("status").stdout
+    elsewhere = shell("status", "--json", more={"WORKER_INPUT_TOPIC": f"{shell.settings.input_topic}.none"})
+    assert (elsewhere.returncode, elsewhere.stdout) == (ExitCode.TOPIC_MISSING, b"")
+    assert b"context-worker topics --input-partitions 4" in elsewhere.stderr
 
 
 # --- produce ---

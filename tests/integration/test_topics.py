@@ -29,7 +29,7 @@ from worker.kafka import (
 )
 from worker.settings import Settings, reveal
 from worker.topic_policy import Role, names
-from worker.topics import ensure_topics
+from worker.topics import ensure_topics, find_topic
 
 Names = Callable[[str], str]
 
@@ -72,7 +72,7 @@ def test_missing_topics_are_created_with_their_policy_and_accepted_the_next_time
     assert not any(topic.created for topic in second.topics.values())
     assert first.warnings == second.warnings == ()
     assert first.partitions[settings.repartition_topic] == first.partitions[settings.output_topic] == 3
-    assert all(size > 5_000_000 for size in first.max_message_bytes.values())
+    assert all(topic.max_message_bytes > 5_000_000 for topic in first.topics.values() if topic.role.ours)
     resource = ConfigResource(ResourceType.TOPIC, settings.repartition_topic)
     config = admin.describe_configs([resource])[resource].result()
     assert config["cleanup.policy"].value == "delete"
@@ -94,6 +94,48 @@ def test_no_input_topic_is_an_error_that_names_those_alike(admin: Admin, setting
     assert error.exit_code is ExitCode.TOPIC_MISSING
     assert settings.input_topic + "s" in error.hint
     assert settings.input_topic not in admin.list_topics(timeout=10).topics
+
+
+def test_the_cure_for_a_missing_input_topic_is_our_own_command_and_never_another_topic_of_ours(
+    admin: Admin, settings: Settings
+) -> None:
+    settings = settings.model_copy(update={"dlq_topic": f"{settings.input_topic}.dlq"})
+    create(admin, settings.dlq_topic)
+    reading = refused(admin, settings)
+    assert "to read payloads from" in str(reading)
+    assert reading.hint.startswith("create it with `context-worker topics --input-partitions 4`")
+    assert settings.dlq_topic not in reading.hint
+    with pytest.raises(Fatal, match="to write payloads to"):
+        find_topic(admin, settings, Role.INPUT)
+
+
+@pytest.mark.parametrize("input_partitions", [None, 2])
+def test_nothing_is_created_beside_a_topic_that_is_refused(
+    admin: Admin, settings: Settings, input_partitions: int | None
+) -> None:
+    if not input_partitions:
+        create(admin, settings.input_topic)
+    create(admin, settings.output_topic, 3, cleanup_policy="delete")
+    before = set(admin.list_topics(timeout=10).topics)
+    with pytest.raises(Fatal) as caught:
+        ensure_topics(admin, settings, input_partitions)
+    assert caught.value.exit_code is ExitCode.TOPIC_MISCONFIGURED
+    others = settings.model_copy(update={"create_topics": False, "output_topic": f"{settings.output_topic}-2"})
+    with pytest.raises(Fatal) as caught:
+        ensure_topics(admin, others, input_partitions)
+    assert caught.value.exit_code is ExitCode.TOPIC_MISSING
+    ours = {settings.input_topic, settings.repartition_topic, settings.dlq_topic}
+    assert (set(admin.list_topics(timeout=10).topics) - before) & ours == set()
+
+
+def test_an_input_for_a_trial_is_created_once_and_told_so(admin: Admin, settings: Settings) -> None:
+    first = ensure_topics(admin, settings, 2)
+    assert all(topic.created for topic in first.topics.values())
+    assert list(first.topics) == list(names(settings))
+    assert first.topics[Role.OUTPUT].partitions == first.topics[Role.INPUT].partitions == 2
+    assert first.topics[Role.INPUT].append_time
+    assert not any(topic.created for topic in ensure_topics(admin, settings, 3).topics.values())
+    assert ensure_topics(admin, settings, 3).topics[Role.INPUT].partitions == 2
 
 
 def test_what_may_not_be_created_must_be_there(admin: Admin, settings: Settings) -> None:
@@ -148,7 +190,7 @@ def test_an_embedded_broker_that_cannot_be_asked_is_believed() -> None:
             owner.list_topics(getattr(settings, role.value), timeout=10)
     report = ensure_topics(Admin(settings), settings)
     assert report.partitions[settings.input_topic] == 4
-    assert report.max_message_bytes == {}
+    assert all(topic.config is None for topic in report.topics.values())
     assert len(report.warnings) == 1
 
 
@@ -269,7 +311,7 @@ def test_no_right_to_describe_configurations_is_a_warning(limited: Limited) -> N
     report = ensure_topics(Admin(limited.settings), limited.settings)
     assert len(report.warnings) == 4
     assert all("was not verified" in warning for warning in report.warnings)
-    assert report.max_message_bytes == {}
+    assert all(topic.config is None for topic in report.topics.values())
 
 
 def test_no_right_to_join_the_group_ends_the_service_with_its_code(limited: Limited) -> None:
