@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from typing import cast
 
 from worker.kafka import (
     Admin,
     Consumer,
+    KafkaError,
     KafkaException,
+    Meaning,
     Producer,
     consumer_config,
+    meaning_of,
     producer_config,
     reader_config,
     translate,
@@ -18,7 +24,10 @@ from worker.runtime.clients import Committed, ConsumerLike, Delivered, ProducerL
 from worker.settings import Settings
 from worker.topics import TopicReport
 
+log = logging.getLogger(__name__)
+
 LARGEST_BATCH_BYTES = 1_000_000
+SAY_AGAIN_S = 30.0
 
 
 class KafkaClients:
@@ -34,7 +43,8 @@ class KafkaClients:
     def consumer(self, on_commit: Committed) -> ConsumerLike:
         """The group's consumer; it joins when it subscribes."""
         try:
-            return cast(ConsumerLike, Consumer({**consumer_config(self._settings), "on_commit": on_commit}))
+            callbacks = {"on_commit": on_commit, "error_cb": Unreachable()}
+            return cast(ConsumerLike, Consumer({**consumer_config(self._settings), **callbacks}))
         except KafkaException as exc:
             raise translate(exc, "setting up the consumer") from exc
 
@@ -51,3 +61,19 @@ class KafkaClients:
     def reader(self) -> ReaderLike:
         """A consumer outside of the group."""
         return cast(ReaderLike, Consumer(reader_config(self._settings)))
+
+
+class Unreachable:
+    """Says now and then that no broker answers: an outage is the client's to wait for, but not in silence."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said_at = float("-inf")
+
+    def __call__(self, error: KafkaError) -> None:
+        """An error of the client's connections: many a second while a broker is away. Runs inside its poll."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN or meaning_of(error) is Meaning.NOT_AUTHORIZED:  # noqa: SLF001
+            now = self._now()
+            if now - self._said_at >= SAY_AGAIN_S:
+                self._said_at = now
+                log.warning("no broker answers, waiting for one: %s", error.str())

@@ -110,6 +110,7 @@ def test_a_member_that_was_stopped_for_longer_than_its_session_leaves_nothing_st
     bench = make_bench(partitions=4, group_protocol=protocol, session_timeout_ms=session_ms)
     group = bench.group
     first, load = bench.start("first"), Load(bench)
+    group.wait_for_owners(1)
     load.send(5000)
     bench.wait_routed(500)
     first.pause()  # in the middle of its work

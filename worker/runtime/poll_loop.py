@@ -208,7 +208,7 @@ class PollLoop:
             Fatal: it stood still for too long.
         """
         tasks = self._assignment.tasks
-        self._stalls.keep_only(set(tasks))
+        self._stalls.look(set(tasks), now)
         for task_id, task in tasks.items():
             end = self._consumer.get_watermark_offsets(TopicPartition(*task_id), cached=True)[1]
             stood = self._stalls.see(task_id, task.next_offset, end, now)

@@ -27,6 +27,7 @@ class StallWatch:
 
     def __init__(self, policy: StallPolicy) -> None:
         self._policy = policy
+        self._looked_at = float("-inf")
         self._progress: dict[TaskId, Progress] = {}
 
     def see(self, task_id: TaskId, next_offset: int, end: int, now: float) -> float | None:
@@ -38,7 +39,11 @@ class StallWatch:
         stood = now - before.since
         return stood if stood > self._policy.timeout_s else None
 
-    def keep_only(self, task_ids: set[TaskId]) -> None:
-        """Forget the tasks that this member does not have any more."""
+    def look(self, task_ids: set[TaskId], now: float) -> None:
+        """To be called before `see`. Forgets the tasks that this member does not have any more, and all that it knew
+        before a long time in which it did not look: then it was the process that stood still."""
+        if now - self._looked_at > self._policy.timeout_s / 2:
+            self._progress.clear()
+        self._looked_at = now
         for task_id in self._progress.keys() - task_ids:
             del self._progress[task_id]
