@@ -20,14 +20,14 @@ from typing import NamedTuple
 import orjson
 
 from schemas.actions import ActionsPayload
-from schemas.codec import InvalidPayload, Skip, read_payload
+from schemas.codec import InvalidPayload, Skip
 from schemas.dead_letter import DeadLetter, retries_of
 from schemas.user_context import UserContext
 from worker.partitioner import partition_of
 from worker.pipeline import repartition
-from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
+from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.event_time import event_time
+from worker.pipeline.reading import read_arrival
 from worker.pipeline.record import Headers
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.policies import link_policy, user_policy
@@ -208,20 +208,19 @@ class SessionTask(Task):
 
     def _process(self, record: Record) -> None:
         running = record.offset >= self._start.next_offset
+        now = self._cluster.clock.wall()
         try:
-            payload = read_payload(record.value)
+            arrival = read_arrival(record.offset, record.value, record.timestamp, now, self._settings.max_clock_skew_s)
         except InvalidPayload as exc:
             self.stage.skip(record.offset)
             if running:
                 self._bury(record, exc)
             return
-        if isinstance(payload, Skip):
+        if isinstance(arrival, Skip):
             self.stage.skip(record.offset)
-            self.counts[payload.value] += running
+            self.counts[arrival.value] += running
             return
-        now = self._cluster.clock.wall()
-        time = event_time(payload.forwarded_at, record.timestamp, now, self._settings.max_clock_skew_s)
-        for emission in self.stage.apply(Arrival(record.offset, payload, time), restoring=not running):
+        for emission in self.stage.apply(arrival, restoring=not running):
             self.unflushed.append(Outgoing(Topic.REPARTITION, emission.user_id.encode(), emission.value, []))
 
     def _bury(self, record: Record, why: InvalidPayload) -> None:

@@ -8,13 +8,25 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import InvalidPayload, Skip, read_payload
+from schemas.codec import InvalidPayload, Skip
 from tests.properties.batch_fold import NEVER, Context
 from tests.properties.test_arrival_order import BEGIN, SETTINGS, Erasure, Happening, apply, orders, without_version
-from tests.properties.traces import Event, Pipe, World, configurations, context_of, live, pipes, resets, traces, user_of
-from worker.pipeline.by_session import Arrival, BySession, Emission
+from tests.properties.traces import (
+    Event,
+    Pipe,
+    World,
+    configurations,
+    context_of,
+    lists_of,
+    live,
+    pipes,
+    resets,
+    traces,
+    user_of,
+)
+from worker.pipeline.by_session import BySession, Emission
 from worker.pipeline.by_user import SEGMENTS_PER_RETENTION, ByUser, UserStart
-from worker.pipeline.event_time import event_time
+from worker.pipeline.reading import read_arrival
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.policies import link_policy, user_policy
 from worker.settings import Settings
@@ -25,14 +37,13 @@ from worker.testing import Record, TaskId, Topic
 
 def fold(stage: BySession, record: Record, wall: float, *, restoring: bool = False) -> list[Emission]:
     try:
-        payload = read_payload(record.value)
+        arrival = read_arrival(record.offset, record.value, record.timestamp, wall, 3.0)
     except InvalidPayload:
-        payload = Skip.OTHER_TYPE
-    if isinstance(payload, Skip):
+        arrival = Skip.OTHER_TYPE
+    if isinstance(arrival, Skip):
         stage.skip(record.offset)
         return []
-    time = event_time(payload.forwarded_at, record.timestamp, wall, 3.0)
-    return stage.apply(Arrival(record.offset, payload, time), restoring=restoring)
+    return stage.apply(arrival, restoring=restoring)
 
 
 def committed(point: RestorePoint) -> RestorePoint:
@@ -42,7 +53,7 @@ def committed(point: RestorePoint) -> RestorePoint:
     return decoded
 
 
-@given(configurations, st.lists(pipes, min_size=5, max_size=60))
+@given(configurations, lists_of(pipes, 60))
 def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_stopped(
     settings: Settings, trace: list[Pipe]
 ) -> None:
@@ -65,7 +76,7 @@ def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_s
                 assert restored.restore_point() == points[record.offset + 1]
 
 
-@given(configurations, st.lists(pipes, min_size=5, max_size=60))
+@given(configurations, lists_of(pipes, 60))
 def test_a_by_session_task_is_not_restored_from_further_back_than_its_links_and_what_it_holds(
     settings: Settings, trace: list[Pipe]
 ) -> None:

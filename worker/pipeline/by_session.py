@@ -33,17 +33,16 @@ class LinkPolicy:
 
 
 class Arrival(NamedTuple):
-    """A readable record of the input topic. `source` is whatever the caller wants back with what the record yields."""
+    """A readable record of the input topic."""
 
     offset: int
     payload: Payload
     time: EventTime
-    source: object = None
 
 
 class Emission(NamedTuple):
-    """A record of the repartition topic: key, value, and the `source` of the arrival that it comes from (None: it was
-    held, and is small)."""
+    """A record of the repartition topic: key, value, and the `source` given with the arrival that it comes from (None:
+    it was held, and is small)."""
 
     user_id: str
     value: bytes
@@ -120,8 +119,9 @@ class BySession:
     def held_payloads(self) -> int:
         return self._held_payloads
 
-    def apply(self, arrival: Arrival, *, restoring: bool = False) -> list[Emission]:
-        """Fold one record in; what goes to which user because of it. While restoring nothing is emitted."""
+    def apply(self, arrival: Arrival, source: object = None, *, restoring: bool = False) -> list[Emission]:
+        """Fold one record in; what goes to which user because of it. While restoring nothing is emitted. `source` is
+        whatever the caller wants back with what the record yields."""
         before = self.stream_time
         self.next_offset = arrival.offset + 1
         if arrival.time.stream_time > before:
@@ -141,12 +141,12 @@ class BySession:
             self._link(session, user, before, arrival.offset)
         elif not session.user:
             value = self._write(arrival)
-            source = arrival.source if len(value) >= KEEP_SOURCE_BYTES else None
-            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, source)
+            kept = source if len(value) >= KEEP_SOURCE_BYTES else None
+            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, kept)
             self._hold(session, held)
             return emissions
         if not restoring:
-            emissions.append(Emission(session.user, self._write(arrival), arrival.source))
+            emissions.append(Emission(session.user, self._write(arrival), source))
         return emissions
 
     def _write(self, arrival: Arrival) -> bytes:

@@ -20,14 +20,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from schemas.codec import InvalidPayload, Skip, read_payload
+from schemas.codec import InvalidPayload, Skip
 from worker.errors import ExitCode, Fatal
 from worker.kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from worker.metrics import Metrics
 from worker.pipeline import repartition
 from worker.pipeline.by_session import Arrival, BySession, Emission, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.event_time import event_time
+from worker.pipeline.reading import read_arrival
 from worker.pipeline.record import SourceRecord
 from worker.pipeline.restore_point import RestorePoint, encode
 from worker.runtime.clients import headers_of
@@ -128,31 +128,30 @@ class SessionTask(Task):
         assert offset is not None
         running = offset >= self.start.next_offset
         try:
-            payload = read_payload(message.value())
+            arrival = read_arrival(offset, message.value(), timestamp_of(message), now, self._max_clock_skew_s)
         except InvalidPayload as exc:
             self.stage.skip(offset)
             if running:
                 self._channels.dead_letters.write(source_record(message), exc.reason, exc.field)
             return
-        if isinstance(payload, Skip):
+        if isinstance(arrival, Skip):
             self.stage.skip(offset)
             if running:
-                self._channels.metrics.add("skipped", payload.value)
+                self._channels.metrics.add("skipped", arrival.value)
             return
-        time = event_time(payload.forwarded_at, timestamp_of(message), now, self._max_clock_skew_s)
-        emissions = self.stage.apply(Arrival(offset, payload, time, message), restoring=not running)
+        emissions = self.stage.apply(arrival, message, restoring=not running)
         if running:
-            self._count(message, payload.session_id, clamped=time.clamped)
+            self._count(message, arrival)
             for emission in emissions:
                 self._send(emission)
 
-    def _count(self, message: Message, session_id: str, *, clamped: bool) -> None:
+    def _count(self, message: Message, arrival: Arrival) -> None:
         metrics = self._channels.metrics
         metrics.add("payloads")
         self._channels.dead_letters.note_good()
-        if clamped:
+        if arrival.time.clamped:
             metrics.add("clamped_event_times")
-        if message.key() != session_id.encode():
+        if message.key() != arrival.payload.session_id.encode():
             metrics.add("key_mismatches")
 
     def _send(self, emission: Emission) -> None:

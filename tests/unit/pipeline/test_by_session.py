@@ -39,7 +39,7 @@ class Partition:
         offset = next(self._offsets)
         payload = Payload(session, product, user, "", "", [WireAction()] * actions, START + at)
         time = EventTime(START + at, START + at, clamped=False)
-        emissions = self.stage.apply(Arrival(offset, payload, time, source=offset), restoring=restoring)
+        emissions = self.stage.apply(Arrival(offset, payload, time), offset, restoring=restoring)
         sources = [msgspec.msgpack.decode(emission.value)[1:3] for emission in emissions]
         for (partition, source), emission in zip(sources, emissions, strict=True):
             assert partition == 3
@@ -143,9 +143,9 @@ def test_a_large_payload_is_held_with_what_it_came_in() -> None:
     stage = BySession(POLICY, 3, RestorePoint(0))
     for offset, description in enumerate(["x" * KEEP_SOURCE_BYTES, "small"]):
         payload = Payload("a", "", "", "", "", [WireAction(description=description)], START)
-        stage.apply(Arrival(offset, payload, EventTime(START, START, clamped=False), source=f"record {offset}"))
+        stage.apply(Arrival(offset, payload, EventTime(START, START, clamped=False)), f"record {offset}")
     named = Payload("a", "", "alice", "", "", [], START)
-    emissions = stage.apply(Arrival(2, named, EventTime(START, START, clamped=False), source="record 2"))
+    emissions = stage.apply(Arrival(2, named, EventTime(START, START, clamped=False)), "record 2")
     assert [emission.source for emission in emissions] == ["record 0", None, "record 2"]
 
 
