@@ -61,6 +61,7 @@ app = typer.Typer(
   context-worker status                     members, partitions, lag
   context-worker dlq list                   what could not be read, and why
   context-worker reset-user amelie          erase a user
+  context-worker replay --from 2h --dry-run what rebuilding all would do
 
 Every setting is a flag (--group-id), a variable (WORKER_GROUP_ID) or a key of a
 TOML file (--config). What a flag says wins, then the variable, then the file.""",
@@ -291,7 +292,7 @@ def replay_command(
     *,
     start: Annotated[
         str,
-        typer.Option("--from", metavar="WHEN", help=f"beginning, or {SHOWN}.", show_default=False),
+        typer.Option("--from", metavar="WHEN", help=f"beginning; {SHOWN}.", show_default=False),
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would do.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, also on a terminal.")] = False,

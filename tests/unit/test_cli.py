@@ -39,7 +39,7 @@ from worker.settings_sources import flag
 from worker.topic_policy import Role, Topic
 from worker.topics import TopicReport
 
-COMMANDS = ("run", "demo", "status", "topics", "produce", "user", "reset-user", "dlq list", "dlq retry")
+COMMANDS = ("run", "demo", "status", "topics", "produce", "user", "reset-user", "replay", "dlq list", "dlq retry")
 Cli = Callable[..., int]
 
 
@@ -218,7 +218,7 @@ def test_demo_hands_its_verdict_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     "command",
     [
         *[("topics",), ("status",), ("user", "u"), ("produce", "sample"), ("reset-user", "u")],
-        *[("dlq", "list"), ("dlq", "retry")],
+        *[("dlq", "list"), ("dlq", "retry"), ("replay", "--from", "1h")],
     ],
 )
 def test_every_command_tells_that_there_is_no_broker(
