@@ -14,7 +14,6 @@ import orjson
 
 from schemas.actions import action_line, identifier
 
-SCHEMA_REGISTRY_MAGIC = 0
 SCHEMA_REGISTRY_FRAME_BYTES = 5  # the magic byte and a four-byte schema id; a JSON text cannot begin with NUL
 
 Id = str | int | None
@@ -127,9 +126,14 @@ def _check(document: dict[str, object]) -> WirePayload:
         return msgspec.convert(document, WirePayload)
     except msgspec.ValidationError as exc:
         message = str(exc)
-        raise InvalidPayload("wrong_type", _culprit(message), message) from exc
+        field = _culprit(message)
+        if field in _IDS and isinstance(document[field], float):  # what orjson makes of an integer beyond 64 bits
+            expected = "expected text, or a whole number of at most 64 bits"
+            message = f"the number cannot be kept exactly: {expected} - at `$.{field}`"
+        raise InvalidPayload("wrong_type", field, message) from exc
 
 
+_IDS = frozenset({"product_id", "session_id", "user_id", "email", "conversation_id"})
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 
 

@@ -17,7 +17,6 @@ import orjson
 
 FILE = Path(__file__).with_name("sample.jsonl.gz")
 HOUR_STARTS_AT = 1_772_442_000.0  # 2026-03-02 09:00 UTC, a Monday
-HOUR_S = 3600.0
 SEED = 20260302
 
 APP, HELP, WWW = "tidemark", "tidemark-help", "tidemark-www"

@@ -89,7 +89,8 @@ class Settings(BaseModel):
         3600.0, gt=0, description="A session stays linked to its user this many seconds after it last named them."
     )
     anonymous_user_id_pattern: str = Field(
-        "", description="User ids that match this regular expression count as absent; empty = none."
+        "",
+        description="User ids that match this regular expression anywhere in the id count as absent; empty = none.",
     )
     include_email: bool = Field(True, description="Write the user's e-mail address into the record.")
 

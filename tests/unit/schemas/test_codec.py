@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import orjson
 import pytest
 
@@ -99,6 +101,14 @@ def test_ids_inside_actions_are_ignored_whatever_they_hold() -> None:
 )
 def test_an_id_is_stripped_and_an_integer_is_its_exact_digits(given: object, kept: str) -> None:
     assert read(user_id=given).user_id == kept
+
+
+@pytest.mark.parametrize("field", ["session_id", "product_id", "user_id", "email", "conversation_id"])
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**40, 1.5])
+def test_an_id_that_cannot_be_kept_exactly_is_refused_and_says_so(field: str, number: float) -> None:
+    with pytest.raises(InvalidPayload, match=f"cannot be kept exactly.*{field}") as caught:
+        read_payload(json.dumps({"session_id": "s", field: number}).encode())
+    assert (caught.value.reason, caught.value.field) == ("wrong_type", field)
 
 
 def test_an_integer_session_id_counts() -> None:
