@@ -64,7 +64,7 @@ class KafkaClients:
 
 
 class Unreachable:
-    """Says now and then that no broker answers: an outage is the client's to wait for, but not in silence."""
+    """Says now and then that a broker does not answer: an outage is the client's to wait for, but not in silence."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -72,8 +72,8 @@ class Unreachable:
 
     def __call__(self, error: KafkaError) -> None:
         """An error of the client's connections: many a second while a broker is away. Runs inside its poll."""
-        if error.code() == KafkaError._ALL_BROKERS_DOWN or meaning_of(error) is Meaning.NOT_AUTHORIZED:  # noqa: SLF001
+        if meaning_of(error) in {Meaning.UNREACHABLE, Meaning.NOT_AUTHORIZED}:
             now = self._now()
             if now - self._said_at >= SAY_AGAIN_S:
                 self._said_at = now
-                log.warning("no broker answers, waiting for one: %s", error.str())
+                log.warning("waiting for the broker: %s", error.str())
