@@ -22,6 +22,8 @@ from worker.lookup import Lookup, user_id_of
 from worker.moment import SHOWN
 from worker.printing import (
     ago,
+    connecting,
+    harmless,
     in_short,
     out,
     print_effect,
@@ -132,7 +134,9 @@ def topics(
       context-worker topics --input-partitions 4    on an empty Kafka
       context-worker topics --no-create-topics      verify only
     """
-    print_topics(ensure_topics(Admin(settings), settings, input_partitions), out())
+    with connecting(settings):
+        report = ensure_topics(Admin(settings), settings, input_partitions)
+    print_topics(report, out())
     return ExitCode.OK
 
 
@@ -154,7 +158,8 @@ def status(
       context-worker status --json | jq '.lag, .lag_s'
     """
     admin = Admin(settings)
-    cluster = find_broker(admin)
+    with connecting(settings):
+        cluster = find_broker(admin)
     require_input(settings, cluster)
     names = (settings.input_topic, settings.repartition_topic)
     counts = {name: len(cluster.topics[name].partitions) for name in names if name in cluster.topics}
@@ -174,7 +179,7 @@ def user(
     user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The id on the wire.", show_default=False)],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on and show every change, until Ctrl-C.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The record as it stands on the topic, one line each.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The record, fields of newer versions left out.")] = False,
 ) -> ExitCode:
     """Show what the chat layer knows of a user now. Exit code 4 when that is nothing.
 
@@ -184,7 +189,9 @@ def user(
       context-worker user amelie --json | jq -r '.sessions[].context'
     """
     user_id = user_id_of(user_id)
-    lookup = Lookup(settings, find_topic(Admin(settings), settings, Role.OUTPUT), user_id)
+    with connecting(settings):
+        topic = find_topic(Admin(settings), settings, Role.OUTPUT)
+    lookup = Lookup(settings, topic, user_id)
     try:
         with waiting(f"reading {settings.output_topic}"):
             record = lookup.read_to_end()
@@ -202,7 +209,7 @@ def _show_user(record: UserContext | None, user_id: str, *, json: bool) -> bool:
     now = time.time()
     if record is None or record.expires_at < now:
         past = "" if record is None else f": what there was expired {ago(now - record.expires_at)} ago"
-        sys.stderr.write(f"nothing is known of user {user_id}{past}\n")
+        sys.stderr.write(f"nothing is known of user {harmless(user_id)}{past}\n")
         return False
     if json:
         sys.stdout.write(record.model_dump_json() + "\n")
@@ -233,13 +240,16 @@ def produce(
       context-worker produce payloads.jsonl.gz
       tail -f app.log | grep actions | context-worker produce -
     """
-    topic = find_topic(Admin(settings), settings, Role.INPUT)
+    with connecting(settings):
+        topic = find_topic(Admin(settings), settings, Role.INPUT)
     started = time.monotonic()
     with open_source(file, twice=rebase) as source:
         shift_s = shift_to_now(source) if rebase else 0.0
         with progress_of(source, f"publishing to {topic.name}") as progress:
             done = publish(source, settings, topic, shift_s, progress)
     print_produced(done, topic.name, time.monotonic() - started, out(), live=rebase)
+    if done.interrupted:
+        return ExitCode.INTERRUPTED
     return ExitCode.BAD_INPUT if done.bad or done.refused else ExitCode.OK
 
 
@@ -267,7 +277,8 @@ def reset_user(
       context-worker reset-user amelie --yes --no-wait
     """
     user_id = user_id_of(user_id)
-    erasure = Erasure(settings, user_id)
+    with connecting(settings):
+        erasure = Erasure(settings, user_id)
     try:
         with waiting(f"reading {settings.output_topic}"):
             known = erasure.known()

@@ -15,6 +15,7 @@ from rich.markup import escape
 from typer.core import TyperOption
 
 from worker.errors import ExitCode
+from worker.printing import telling
 from worker.settings import Settings, load_settings
 from worker.settings_sources import flag
 
@@ -72,7 +73,9 @@ def takes_settings(
             config = kwargs.pop("config")
             assert config is None or isinstance(config, Path)
             settings = load_settings(flags, os.environ, config)
-            raise typer.Exit(function(settings, *args, **kwargs))
+            with telling():
+                code = function(settings, *args, **kwargs)
+            raise typer.Exit(code)
 
         _declare(command, [*own, *(one for name, field in fields.items() for one in _options(name, field)), _CONFIG])
         return command

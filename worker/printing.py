@@ -5,22 +5,27 @@ Ids, names and texts come from strangers: none reaches a terminal without `harml
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 
+import typer
 from rich.console import Console, Group
 from rich.panel import Panel
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from schemas.user_context import SessionContext, UserContext
 from worker.erasure import Effect, WrittenReset
+from worker.errors import ExitCode, Fatal
 from worker.group_status import GroupStatus, PartitionState
 from worker.producing import Produced, Source
+from worker.settings import Settings
 from worker.topics import TopicReport
 
 WIDE = 10_000  # off a terminal nothing is broken or cut
@@ -33,9 +38,37 @@ _STATE_STYLES = {
 }
 
 
+class _Stdout(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - rich calls this while it handles the error; ending is `telling`'s business
+
+
 def out() -> Console:
     """Stdout. Off a terminal there are no colours, and lines are as long as they are."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    return _Stdout(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """What is done inside writes to stdout; that this cannot be written on ends it, without a traceback.
+
+    Raises:
+        typer.Exit: OUTPUT_CLOSED, whoever read has seen enough (`| head`).
+        Fatal: FAILED, the disk is full.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as exc:
+        if exc.errno not in {errno.EPIPE, errno.ENOSPC}:
+            raise
+        with suppress(OSError):  # what is left in the buffer goes nowhere when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if exc.errno == errno.EPIPE:
+            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from exc
+        raise Fatal(
+            ExitCode.FAILED, f"cannot write to stdout: {exc.strerror}", hint="make room, or write elsewhere"
+        ) from exc
 
 
 def harmless(text: str) -> str:
@@ -130,6 +163,8 @@ def _session(session: SessionContext, now: float, *, fancy: bool) -> Text:
 
 def print_produced(done: Produced, topic: str, seconds: float, console: Console, *, live: bool) -> None:
     """What became of the lines; with `live`, who to ask about now."""
+    if done.interrupted:
+        console.print("interrupted: no more lines were read")
     console.print(Text(f"published {done.delivered} payloads to {topic} in {seconds:.1f} s"))
     if done.bad or done.refused:
         console.print(Text(f"{done.bad + done.refused} lines were not published:"))
@@ -178,8 +213,10 @@ def progress_of(source: Source, doing: str) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns: tuple[ProgressColumn, ...] = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    if source.size is None:  # nobody knows how much there will be
+        columns = (TextColumn("{task.completed} lines"),)
+    with Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(doing, total=source.size)
         yield lambda: bar.update(task, completed=source.position)
 
@@ -192,6 +229,11 @@ def waiting(doing: str) -> Iterator[None]:
         return
     with Console(stderr=True).status(doing):
         yield
+
+
+def connecting(settings: Settings) -> AbstractContextManager[None]:
+    """A spinner while a command waits for its broker: that may be ten seconds."""
+    return waiting(f"connecting to {settings.bootstrap_servers}")
 
 
 def table_of(*columns: str) -> Table:

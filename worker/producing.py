@@ -60,6 +60,7 @@ class Produced:
     refused: int = 0
     newest_users: dict[str, float] = field(default_factory=dict)  # user id to the event time they were last seen at
     mistakes: list[Mistake] = field(default_factory=list)
+    interrupted: bool = False  # by Ctrl-C: what was read before is delivered
     error: KafkaError | None = None  # why deliveries failed that no line is to blame for
 
     @property
@@ -134,15 +135,17 @@ class Source:
     def __init__(self, stream: IO[bytes], size: int | None) -> None:
         self._stream = stream
         self.size = size  # bytes, packed ones where it is packed; None = a pipe
+        self._line = 0
 
     @property
     def position(self) -> int:
-        """How many of `size` were read."""
-        return self._stream.tell() if self.size is not None else 0
+        """How many of `size` were read; of a pipe, how many lines."""
+        return self._stream.tell() if self.size is not None else self._line
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Numbered from 1, without blank ones."""
         for number, line in enumerate(self._unpacked(), start=1):
+            self._line = number
             text = line.strip(b"\r\n\t ")
             if text:
                 yield number, text
@@ -207,11 +210,13 @@ def publish(source: Source, settings: Settings, topic: Topic, shift_s: float, pr
     try:
         for number, text in source.lines():
             _publish_line(producer, topic.name, done, (number, text), shift_s)
-            if (done.sent + done.bad) % PROGRESS_EVERY == 1:
+            if source.size is None or (done.sent + done.bad) % PROGRESS_EVERY == 1:
                 progress()
             if done.error is not None:
                 break
-    finally:  # also when Ctrl-C ends a pipe: what was read is delivered
+    except KeyboardInterrupt:  # how a pipe that has no end is ended
+        done.interrupted = True
+    finally:
         left = producer.flush(settings.delivery_timeout_ms / 1000 + 1)
     progress()
     require_delivery(done.error, left, f"writing to {topic.name} ({done.delivered} of {done.sent} were delivered)")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
@@ -18,6 +21,7 @@ from typer.testing import CliRunner
 import worker.app
 import worker.demo
 from schemas.user_context import SessionContext, UserContext
+from tests.brokers import CHECKOUT
 from worker import flags, topics
 from worker.cli import app, main
 from worker.erasure import Effect
@@ -32,8 +36,10 @@ from worker.printing import (
     print_status,
     print_topics,
     print_user,
+    progress_of,
+    telling,
 )
-from worker.producing import Produced
+from worker.producing import Produced, Source
 from worker.settings import Settings
 from worker.settings_sources import flag
 from worker.topic_policy import Role, Topic
@@ -282,6 +288,57 @@ def test_a_user_on_a_terminal_is_a_panel() -> None:
     assert "no e-mail address" in text_of(console)
 
 
+WRITING = """
+import sys, typer
+from worker.printing import out, telling
+try:
+    with telling():
+        for _ in range(3):
+            {write}
+except typer.Exit as ended:
+    sys.exit(ended.exit_code)
+except Exception as exc:
+    print(exc, file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("write", ["out().print('x' * 100_000)", "sys.stdout.write('x' * 100_000)", "print('short')"])
+def test_a_stdout_that_takes_no_more_ends_a_command_without_a_traceback(write: str) -> None:
+    script = [sys.executable, "-c", WRITING.format(write=write)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        done = subprocess.run(script, stdout=closed, stderr=subprocess.PIPE, cwd=CHECKOUT, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.OUTPUT_CLOSED, b"")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(script, stdout=full, stderr=subprocess.PIPE, cwd=CHECKOUT, check=False)
+    assert done.returncode == ExitCode.FAILED
+    assert done.stderr.splitlines() == [
+        b"cannot write to stdout: No space left on device",
+        b"  -> make room, or write elsewhere",
+    ]
+
+
+def test_another_error_of_the_system_is_not_about_stdout() -> None:
+    with pytest.raises(PermissionError), telling():
+        raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.mark.parametrize(("size", "shown"), [(None, "lines"), (1_000, "kB")])
+def test_the_progress_of_a_pipe_counts_lines(
+    size: int | None, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    source = Source(io.BytesIO(b"one\ntwo\n"), size)
+    with progress_of(source, "publishing") as progress:
+        assert len(list(source.lines())) == 2
+        assert source.position == (2 if size is None else 8)
+        progress()
+    assert shown in capsys.readouterr().err
+
+
 STRANGE = "a\x1b[2J\nb\u202ec"
 SHOWN_STRANGE = "a\\x1b[2J\\nb\\u202ec"
 
@@ -308,7 +365,9 @@ def test_nothing_of_a_line_or_a_member_reaches_the_terminal_as_a_command() -> No
     done = Produced(sent=1, bad=1, newest_users={STRANGE: 1.0})
     done.blame(1, STRANGE)
     console = plain()
+    done.interrupted = True
     print_produced(done, "actions", 1.0, console, live=True)
+    assert text_of(console).startswith("interrupted: no more lines were read\npublished 1 payloads")
     assert text_of(console).count(SHOWN_STRANGE) == 3
     table = plain()
     print_status(GroupStatus("g", "stable", (MemberStatus(STRANGE, STRANGE, 1),), (partition(member=STRANGE),)), table)

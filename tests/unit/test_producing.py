@@ -13,10 +13,22 @@ import orjson
 import pytest
 
 from schemas.codec import Payload, read_payload
-from worker import sample
+from worker import producing, sample
 from worker.errors import ExitCode, Fatal
 from worker.kafka import KafkaError
-from worker.producing import BadLine, Produced, Source, open_source, read_line, require_delivery, shift_to_now, shifted
+from worker.producing import (
+    BadLine,
+    Produced,
+    Source,
+    open_source,
+    publish,
+    read_line,
+    require_delivery,
+    shift_to_now,
+    shifted,
+)
+from worker.settings import Settings
+from worker.topic_policy import Role, Topic
 
 LOOKBACK_S = 300.0
 
@@ -179,3 +191,45 @@ def test_what_is_not_known_to_be_delivered_is_an_error_with_a_name(
 
 def test_what_is_delivered_is_no_error() -> None:
     require_delivery(None, 0, "writing to t")
+
+
+class TakesAll:
+    """A producer that delivers everything."""
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+        self.flushed = False
+
+    def produce(self, _topic: str, value: bytes, _key: bytes, on_delivery: object) -> None:
+        self.values.append(value)
+        assert callable(on_delivery)
+
+    def poll(self, _timeout: float) -> int:
+        return 0
+
+    def flush(self, _timeout: float) -> int:
+        self.flushed = True
+        return 0
+
+
+class BrokenOff(io.BytesIO):
+    """A pipe whose second line is Ctrl-C."""
+
+    def __iter__(self) -> BrokenOff:
+        return self
+
+    def __next__(self) -> bytes:
+        if self.tell():
+            raise KeyboardInterrupt
+        self.seek(1)
+        return b'{"session_id":"s"}\n'
+
+
+def test_ctrl_c_ends_a_pipe_with_everything_delivered_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = TakesAll()
+    monkeypatch.setattr(producing, "open_producer", lambda _settings, _topic: producer)
+    shown: list[int] = []
+    pipe = Source(BrokenOff(), None)
+    done = publish(pipe, Settings(), Topic("t", Role.INPUT, 1), 0.0, lambda: shown.append(pipe.position))
+    assert (done.interrupted, done.delivered, producer.flushed) == (True, 1, True)
+    assert shown == [1, 1]

@@ -22,7 +22,7 @@ from worker.errors import ExitCode
 from worker.flags import CONNECTION, takes_settings
 from worker.kafka import Admin
 from worker.moment import SHOWN, moment
-from worker.printing import out, waiting
+from worker.printing import connecting, out, waiting
 from worker.settings import Settings
 from worker.topic_policy import Role, Topic
 from worker.topics import find_topic, newest_timestamp
@@ -65,7 +65,8 @@ def list_letters(
     """
     selection = Selection(frozenset(reason or ()), _since(since), limit)
     admin = Admin(settings)
-    topic = find_topic(admin, settings, Role.DEAD_LETTERS)
+    with connecting(settings):
+        topic = find_topic(admin, settings, Role.DEAD_LETTERS)
     marks = RetryGroup(admin, settings, topic).marks()
     overview = Overview()
     letters: Iterable[Letter] = overview.watch(read_letters(settings, topic), selection, marks)
@@ -118,8 +119,9 @@ def retry(
     """
     selection = Selection(frozenset(reason or ()), _since(since), limit)
     admin = Admin(settings)
-    topic = find_topic(admin, settings, Role.DEAD_LETTERS)
-    source = find_topic(admin, settings, Role.INPUT)
+    with connecting(settings):
+        topic = find_topic(admin, settings, Role.DEAD_LETTERS)
+        source = find_topic(admin, settings, Role.INPUT)
     group = RetryGroup(admin, settings, topic)
     with waiting(f"reading {topic.name}"):
         judge = _judge(admin, settings, source)
