@@ -17,7 +17,7 @@ from tests.unit.runtime.member import (
     send,
     texts,
 )
-from worker.errors import ExitCode, Fatal
+from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated
 from worker.kafka import KafkaError, TopicPartition
 from worker.runtime.task import TaskState
 
@@ -75,9 +75,16 @@ def test_a_checkpoint_that_fails_while_revoked_commits_nothing_and_leaves_nothin
     member.consumer.revoke((INPUT, 0))
     queue = member.producer
     queue.produce(OUTPUT, b"stale", b"someone")
+    unassign, left = member.consumer.incremental_unassign, []
+
+    def watched(partitions: list[TopicPartition]) -> None:
+        left.append(len(queue))
+        unassign(partitions)
+
+    member.consumer.incremental_unassign = watched  # type: ignore[method-assign]
     member.turn()
     broker.is_down = False
-    assert len(queue) == 0
+    assert left == [0], "it is gone when the partition goes"
     assert member.consumer.assignment == {(INPUT, 1), (HOP, 0), (HOP, 1)}
     member.settle()
     assert b"stale" not in broker.newest(OUTPUT).values()
@@ -167,6 +174,8 @@ def test_partitions_that_the_client_refuses_to_assign_are_asked_for_anew() -> No
     send(broker)
     member = FakeMember(broker)
     member.consumer.refuse_assign.append(KafkaError._STATE)
+    member.consumer.poll(0)
+    assert member.tasks == {}
     member.settle()
     assert texts(broker) == ["Pay"]
 
@@ -178,6 +187,16 @@ def test_callbacks_never_raise_even_where_the_client_does() -> None:
     strange = [TopicPartition(INPUT, 77)]  # not assigned: the client refuses to take it away
     member.assignment.revoked(member.consumer, strange)
     member.assignment.lost(member.consumer, strange)
+
+
+def test_what_ends_the_process_goes_before_what_does_not() -> None:
+    assignment = FakeMember(new_broker()).assignment
+    assignment._keep(TaskMigrated("someone else's"))
+    assignment._keep(Fatal(ExitCode.NOT_AUTHORIZED, "not allowed"))
+    assignment._keep(TaskCorrupted("afterwards"))
+    with pytest.raises(Fatal):
+        assignment.raise_failure()
+    assignment.raise_failure()
 
 
 def test_a_message_of_a_partition_that_went_away_is_dropped() -> None:

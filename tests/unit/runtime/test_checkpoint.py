@@ -146,5 +146,6 @@ def test_an_answer_about_a_task_that_is_gone_means_nothing() -> None:
     member.loop._checkpoint.make(member.consumer, member.tasks.values(), 1.0)
     member.assignment.restart_all(member.consumer)
     fresh = list(member.tasks.values())
+    assert member.checkpoint._in_flight == {}
     member.consumer._answer_commits()
     assert not any(task.is_committed for task in fresh)

@@ -19,7 +19,7 @@ from tests.unit.runtime.member import (
     send,
     texts,
 )
-from worker.errors import ExitCode, Fatal, TaskCorrupted
+from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, TopicPartition
 from worker.runtime.task import TaskState
 
@@ -126,12 +126,16 @@ def test_asking_does_not_take_back_what_was_committed_a_moment_ago() -> None:
 
 
 def test_users_do_not_expire_by_a_clock_that_ran_while_the_member_slept() -> None:
-    """What happened meanwhile has not been read yet."""
+    """What happened meanwhile has not been read yet: a fetch takes its time."""
     broker = new_broker()
     member = FakeMember(broker)
     send(broker)
     member.settle()
     broker.clock.sleep(3600)
+    consume = member.consumer.consume
+    member.consumer.consume = lambda *_: []  # type: ignore[method-assign]
+    member.turn(3)
+    member.consumer.consume = consume  # type: ignore[method-assign]
     send(broker, text="meanwhile", at=broker.clock.wall() - 200)
     member.turn(5)
     assert all(message.value() is not None for message in broker.records(OUTPUT))
@@ -154,7 +158,8 @@ def test_a_wall_clock_that_is_set_back_changes_nothing() -> None:
 # --- failures ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_queued_is_gone_before_the_wait_that_follows_a_failure() -> None:
+@pytest.mark.parametrize("failure", [TaskCorrupted("of one delivery"), TaskMigrated("to another member")])
+def test_what_is_queued_is_gone_before_the_wait_that_follows_a_failure(failure: WorkerError) -> None:
     broker = new_broker()
     member = FakeMember(broker)
     member.settle()
@@ -163,14 +168,18 @@ def test_what_is_queued_is_gone_before_the_wait_that_follows_a_failure() -> None
     sleep, left = broker.clock.sleep, []
 
     def watched(seconds: float) -> None:
-        if seconds:
-            left.append(len(queue))
+        left.append(len(queue))
         sleep(seconds)
 
-    member.consumer.send_error(KafkaError._AUTO_OFFSET_RESET, INPUT)
+    member.assignment._keep(failure)
+    consume = member.consumer.consume
+    member.consumer.consume = lambda *_: []  # type: ignore[method-assign]
     broker.clock.sleep = watched  # type: ignore[method-assign]
     member.turn()
     assert left == [0]
+    member.consumer.consume = consume  # type: ignore[method-assign]
+    member.settle()
+    assert broker.records(OUTPUT) == []
 
 
 @pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS, KafkaError._FATAL])
@@ -318,19 +327,23 @@ def test_a_last_commit_that_a_rebalance_refuses_is_made_again() -> None:
     assert committed(broker) == 1
 
 
-def test_an_older_answer_is_not_taken_for_that_of_the_last_commit() -> None:
+@pytest.mark.parametrize(
+    "answers",
+    [[0, KafkaError.REBALANCE_IN_PROGRESS], [KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION]],
+)
+def test_an_older_answer_is_not_taken_for_that_of_the_last_commit(answers: list[int]) -> None:
     broker = new_broker()
     member = FakeMember(broker)
     member.turn()
     send(broker)
     member.turn()
-    broker.refuse_commits.extend([KafkaError.REBALANCE_IN_PROGRESS, 0])
+    broker.refuse_commits.extend(answers)
     member.checkpoint.make(member.consumer, member.tasks.values(), 1.0)
     send(broker, text="second")
     member.loop._process([broker.message((INPUT, 0), 1)])
     member.loop.stop()
     member.loop.work()
-    assert committed(broker) == broker.end((INPUT, 0))
+    assert committed(broker) == 2
 
 
 def test_partitions_that_leave_during_the_last_checkpoint_are_closed_clean() -> None:
