@@ -37,6 +37,7 @@ from worker.printing import (
 )
 from worker.producing import open_source, publish, shift_to_now
 from worker.settings import Settings
+from worker.settings_sources import property_flag
 from worker.topic_policy import Role
 from worker.topics import ensure_topics, find_broker, find_topic, require_input
 
@@ -333,6 +334,11 @@ def main() -> None:
     """The script `context-worker`. An error on purpose is one clear message and its exit code; any other is FAILED."""
     try:
         app()
+    except SystemExit as ended:  # how typer ends, also on a flag that there is not
+        meant = [property_flag(word) for word in sys.argv[1:] if word.startswith("--")]
+        if ended.code == ExitCode.USAGE and any(meant):
+            sys.stderr.write(f"a librdkafka property is written {' '.join(filter(None, meant))}\n")
+        raise
     except Fatal as exc:
         code = exc.exit_code
         sys.stderr.write(f"error: {exc}\n")

@@ -157,8 +157,13 @@ def _read_flags(gathered: Gathered, flags: Mapping[str, object], known: Collecti
         elif name in known:
             gathered.setting(name, value, flag(name))
         else:
-            prop = _property(name)
-            gathered.unknown(flag(name), candidates, f"--kafka {prop}=…" if prop else "")
+            gathered.unknown(flag(name), candidates, property_flag(name))
+
+
+def property_flag(name: str) -> str:
+    """How the command line takes the property of librdkafka that this flag is named after; "" when it is none."""
+    prop = _property(name.removeprefix("--").partition("=")[0])
+    return f"--kafka {prop}=…" if prop else ""
 
 
 def _read_kafka_flags(gathered: Gathered, texts: Collection[object]) -> None:

@@ -155,6 +155,16 @@ def test_a_misspelt_flag_is_refused_with_the_nearest(cli: Cli, capsys: pytest.Ca
     assert "--lookback-seconds" in capsys.readouterr().err
 
 
+def test_a_property_taken_for_a_flag_is_refused_with_how_to_write_it(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("status", "--sasl-password=hunter2", "--security-protocol", "SSL") == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "written --kafka sasl.password=… --kafka security.protocol=…" in told
+    assert cli("run", "--lokback-seconds", "3") == ExitCode.USAGE
+    assert "librdkafka" not in capsys.readouterr().err
+
+
 def test_a_misspelt_variable_is_refused_with_the_nearest(
     cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
