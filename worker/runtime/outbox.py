@@ -23,8 +23,6 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # the broker's default, where it may not 
 FULL_QUEUE_WAIT_S = 0.05
 LARGE_BYTES = 16 * 1024  # a smaller record is not refused for its size by any topic of ours, only for its neighbours'
 
-PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
-
 MakeProducer = Callable[[Delivered], ProducerLike]
 
 
@@ -163,7 +161,7 @@ class Outbox:
 
     def _report(self, error: KafkaError | None, outgoing: Outgoing) -> None:
         """A delivery report; runs inside poll and flush, and only records."""
-        if error is None or error.code() in PURGED:
+        if error is None:
             return
         if refuses_record(error):
             self._refused.append(outgoing)

@@ -59,7 +59,19 @@ def test_after_a_gap_nothing_is_produced_before_a_commit_succeeded() -> None:
     assert produced(member)
 
 
-def test_a_member_that_was_expelled_meanwhile_produces_nothing_and_joins_anew() -> None:
+def test_after_a_gap_the_group_is_asked_once() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    broker.clock.sleep(GAP_S)
+    broker.journal.clear()
+    member.turn(5)
+    assert len([entry for entry in broker.journal if entry[0] == "committed"]) == len(member.tasks)
+
+
+def test_a_member_that_was_expelled_meanwhile_produces_nothing_and_joins_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     broker = new_broker()
     member = FakeMember(broker, publish_interval_ms=60_000)
     member.settle()
@@ -75,6 +87,7 @@ def test_a_member_that_was_expelled_meanwhile_produces_nothing_and_joins_anew() 
     assert member.tasks == {}
     member.settle()
     assert texts(broker) == ["first", "second"]
+    assert caplog.text.count("stood still") == 1
 
 
 @pytest.mark.parametrize("topic", [HOP, OUTPUT])
