@@ -73,9 +73,8 @@ def survey(sources: Sources, settings: Settings, asked: float, now: float) -> Pl
     ]
     log_starts = {task_id[1]: logs[task_id].start for task_id in users}
     deleted_before = resets_deleted_before(seen.first_timestamps, log_starts, now)
-    topic_began = (
-        min(seen.first_timestamps.values(), default=now) - settings.retention_s
-    )  # it is older than its records
+    # a topic is older than its first record, in doubt by as long as anything is remembered
+    topic_began = min(seen.first_timestamps.values(), default=now) - settings.retention_s
     return Plan(
         asked=asked,
         since=since,
@@ -87,7 +86,9 @@ def survey(sources: Sources, settings: Settings, asked: float, now: float) -> Pl
         committed=committed,
         resets_are_deleted=_reach_before(deleted_before, starts, times),
         topic_is_younger=_reach_before(topic_began, starts, times),
-        windows_are_whole=all(_reaches_back(task_id[1], logs[task_id], floor, times) for task_id in inputs),
+        windows_are_whole=all(
+            _reaches_back(task_id, logs[task_id], committed[task_id], floor, times) for task_id in inputs
+        ),
     )
 
 
@@ -96,9 +97,12 @@ def _reach_before(timestamp: float, starts: list[InputStart], times: _InputTimes
     return timestamp != NEVER and any(each.start < times.first_at(each.partition, timestamp) for each in starts)
 
 
-def _reaches_back(partition: int, log: LogBounds, floor: float, times: _InputTimes) -> bool:
-    """Whether the partition holds records from before `floor`, or all that there ever were."""
-    return log.start in {0, log.end} or times.first_at(partition, floor) > log.start
+def _reaches_back(task_id: TaskId, log: LogBounds, committed: Committed, floor: float, times: _InputTimes) -> bool:
+    """Whether the partition holds records from before `floor`, or all that there ever were. Where it holds none, the
+    group may know how old the last one was."""
+    if log.start == log.end > 0:
+        return committed.point is not None and NEVER < committed.point.stream_time < floor
+    return log.start == 0 or times.first_at(task_id[1], floor) > log.start
 
 
 def _stream_times(users: list[TaskId], committed: Mapping[TaskId, Committed], seen: RepartitionLog) -> list[float]:
