@@ -267,7 +267,7 @@ def test_what_it_cannot_work_with_is_told_before_anything_is_read(make_bench: Ma
         (
             group.start("missing", input_topic=f"{group.input_topic}s"),
             ExitCode.TOPIC_MISSING,
-            [f"{group.input_topic}s", "WORKER_INPUT_TOPIC", group.input_topic, "--create"],
+            [f"{group.input_topic}s", "WORKER_INPUT_TOPIC", group.input_topic, "context-worker topics"],
         ),
         (
             group.start("compacted", repartition_topic=compacted),
