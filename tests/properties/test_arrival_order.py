@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.properties import batch_fold
 from tests.properties.batch_fold import NEVER, Context, Routed
+from tests.properties.traces import lists_of
 from worker.pipeline.by_user import ByUser, UserStart
 from worker.pipeline.repartition import FORM, Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
@@ -40,25 +42,26 @@ def payloads(spread: int) -> st.SearchStrategy[list[Routed]]:
     borders = [at for at in (0, 1, 10, 11, 20, 21, 31, 60) if at <= spread]
     one = st.tuples(
         st.sampled_from(borders) | st.integers(0, spread),
+        st.sampled_from([0.0, 0.0, 0.0, 0.125, 0.25]),
         st.sampled_from([0, 0, 0, 1, 3]),
         st.sampled_from(USERS),
         st.sampled_from([("", "a"), ("", "b"), ("acme", "a"), ("", "c")]),
-        st.sampled_from(["", "k1", "k2"]),
-        st.sampled_from(["", "x@example.com", "y@example.com"]),
+        st.sampled_from(["", "", "k1", "k2"]),
+        st.sampled_from(["", "", "", "x@example.com", "y@example.com"]),
         st.integers(0, 3),
         st.integers(0, 2),
     )
 
-    def build(drawn: list[tuple[int, int, str, tuple[str, str], str, str, int, int]]) -> list[Routed]:
+    def build(drawn: list[tuple[int, float, int, str, tuple[str, str], str, str, int, int]]) -> list[Routed]:
         built = []
-        for offset, (at, skew, user, session, conversation, email, actions, partition) in enumerate(drawn):
-            t = BEGIN + at
+        for offset, (at, fraction, skew, user, session, conversation, email, actions, partition) in enumerate(drawn):
+            t = BEGIN + at + fraction
             source = (partition, offset)
             lines = tuple(f"[{index}] click: {source} {index} — " for index in range(actions))
             built.append(Routed(t, source, t - skew, user, session, conversation, email, lines))
         return built
 
-    return st.lists(one, min_size=5, max_size=40).map(build)
+    return lists_of(one, 40).map(build)
 
 
 def orders(spread: int) -> st.SearchStrategy[list[Happening]]:
@@ -77,15 +80,15 @@ def fresh() -> ByUser:
     return ByUser(user_policy(SETTINGS), UserStart(RestorePoint(0), 0, 0, BEGIN))
 
 
-def apply(stage: ByUser, offset: int, item: Happening) -> None:
+def apply(stage: ByUser, offset: int, item: Happening, wall: float = 0.0) -> None:
     if isinstance(item, Erasure):
         reset = Reset(item.mark) if item.again else Reset(None)
-        return stage.apply(item.user, offset, 0.0 if item.again else item.mark, reset)
+        return stage.apply(item.user, offset, wall if item.again else item.mark, reset)
     product, session = item.session
     routed = RoutedPayload(
         FORM, *item.source, item.t, item.s, session, product, item.conversation, item.email, item.lines
     )
-    return stage.apply(item.user, offset, 0.0, routed)
+    return stage.apply(item.user, offset, wall, routed)
 
 
 class Arrived:
@@ -95,24 +98,29 @@ class Arrived:
         self.payloads: list[Routed] = []
         self.marks = dict.fromkeys(USERS, NEVER)
 
-    def add(self, item: Happening) -> None:
+    def add(self, item: Happening) -> bool:
+        """Whether it changes its user: late and erased payloads do not."""
         if isinstance(item, Erasure):
             newest = [] if item.again else [p.t for p in self.of(item.user)]
             self.marks[item.user] = max([self.marks[item.user], item.mark, *newest])
-        else:
-            self.payloads.append(item)
+            return True
+        self.payloads.append(item)
+        return item.t >= self.stream_time - SETTINGS.retention_s and item.t > self.marks[item.user]
+
+    @property
+    def stream_time(self) -> float:
+        return max([NEVER, *(p.s for p in self.payloads)])
 
     def of(self, user: str) -> list[Routed]:
         return [p for p in self.payloads if p.user == user and p.t > self.marks[user]]
 
-    def expected(self, user: str) -> Context | None:
-        clock = max([NEVER, *(p.s for p in self.payloads)])
-        return batch_fold.render(user, self.of(user), clock, SETTINGS)
+    def expected(self, user: str, wall: float = NEVER) -> Context | None:
+        return batch_fold.render(user, self.of(user), max(wall, self.stream_time), SETTINGS)
 
 
-def published(stage: ByUser) -> dict[str, Context | None]:
+def published(stage: ByUser, wall: float = BEGIN) -> dict[str, Context | None]:
     out: dict[str, Context | None] = {}
-    for user, value in stage.publish(BEGIN):
+    for user, value in stage.publish(wall):
         assert user not in out
         out[user] = None if value is None else orjson.loads(value)
     return out
@@ -122,17 +130,34 @@ def without_version(context: Context | None) -> Context | None:
     return context and {name: item for name, item in context.items() if name != "version"}
 
 
+@dataclass(frozen=True)
+class Quiet:
+    """Time goes by. `unread`: the broker says that so many records more are in the partition; `gap`: the process was
+    stopped meanwhile."""
+
+    seconds: float
+    unread: int
+    gap: bool
+
+
 def run(order: list[Happening], ends_batch: Callable[[int], bool]) -> dict[str, Context | None]:
-    """Every record that is published on the way is the fold of what arrived by then; the newest ones are returned."""
+    """After each batch those who changed are published, and those who expired; each record is the fold of what arrived
+    by then. The newest ones are returned."""
     stage, arrived = fresh(), Arrived()
     newest: dict[str, Context | None] = {}
+    changed: set[str] = set()
     for offset, item in enumerate(order):
         apply(stage, offset, item)
-        arrived.add(item)
+        if arrived.add(item):
+            changed.add(item.user)
         if ends_batch(offset) or offset == len(order) - 1:
-            for user, context in published(stage).items():
+            changed |= {user for user, context in newest.items() if context and not arrived.expected(user)}
+            out = published(stage)
+            assert set(out) == changed
+            for user, context in out.items():
                 newest[user] = without_version(context)
                 assert newest[user] == arrived.expected(user)
+            changed = set()
     for user in USERS:
         assert newest.get(user) == arrived.expected(user)
     return {user: context for user, context in newest.items() if context is not None}
@@ -158,3 +183,41 @@ def test_the_version_is_the_highest_offset_of_any_record_of_the_user(order: list
         highest[item.user] = offset
         for user, context in published(stage).items():
             assert context is None or context["version"] == highest[user]
+
+
+IDLE = SETTINGS.model_copy(update={"expire_idle_users": True, "idle_after_s": 2.0})
+quiets = st.builds(Quiet, st.sampled_from([1.0, 2.0, 9.0, 15.0]), st.sampled_from([0, 0, 0, 2]), st.booleans())
+
+
+@given(payloads(25), lists_of(st.none() | quiets, 40))
+def test_users_expire_by_the_wall_clock_only_at_the_end_of_a_silent_partition(
+    items: list[Routed], between: list[Quiet | None]
+) -> None:
+    """Before each payload something may happen, or nothing. The wall clock is ahead of all event times."""
+    wall = BEGIN + 25
+    stage = ByUser(user_policy(IDLE), UserStart(RestorePoint(0), 0, 0, wall))
+    arrived = Arrived()
+    newest: dict[str, Context | None] = {}
+    silent_since, end = wall, 0
+
+    def publish() -> None:
+        clock = wall if stage.next_offset >= end and wall - silent_since >= IDLE.idle_after_s else NEVER
+        for user, context in published(stage, wall).items():
+            newest[user] = without_version(context)
+            assert newest[user] == arrived.expected(user, clock)
+        for user, known in newest.items():
+            assert known is None or known == arrived.expected(user, clock)
+
+    for offset, (item, quiet) in enumerate(zip(items, between * 40, strict=False)):
+        if quiet is not None:
+            wall += quiet.seconds
+            end = max(end, offset + quiet.unread)
+            stage.see_end(offset + quiet.unread)
+            if quiet.gap:
+                stage.stay_awake(wall)
+                silent_since = wall
+            publish()
+        apply(stage, offset, item, wall)
+        silent_since = wall
+        arrived.add(item)
+        publish()

@@ -9,7 +9,20 @@ from schemas.codec import Payload, WireAction
 from tests.properties.batch_fold import NEVER, Routed
 from tests.properties.test_arrival_order import BEGIN, Erasure, Happening, apply, orders
 from tests.properties.test_restore import fold
-from tests.properties.traces import Event, Pipe, World, configurations, crashes, handovers, pipes, resets, traces, waits
+from tests.properties.traces import (
+    Event,
+    Pipe,
+    World,
+    configurations,
+    crashes,
+    crowded,
+    handovers,
+    lists_of,
+    pipes,
+    resets,
+    traces,
+    waits,
+)
 from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
 from worker.pipeline.by_user import SEGMENTS_PER_RETENTION, ByUser, UserPolicy, UserStart
 from worker.pipeline.event_time import EventTime
@@ -56,7 +69,7 @@ def assert_user_bounds(stage: ByUser, policy: UserPolicy, *, largest: int, skew:
     assert len(segments) <= SEGMENTS_PER_RETENTION * (1 + skew / policy.retention_s) + 3
 
 
-@given(configurations, st.integers(1, 3), st.lists(pipes, min_size=5, max_size=80))
+@given(configurations, st.integers(1, 3), lists_of(crowded | pipes, 80))
 def test_a_by_session_task_holds_no_more_than_its_policy(settings: Settings, most: int, trace: list[Pipe]) -> None:
     settings = settings.model_copy(update={"max_held_sessions": most})
     policy = link_policy(settings)
@@ -82,7 +95,7 @@ def test_tasks_stay_within_their_bounds_whatever_happens(settings: Settings, tra
                 assert_within_bounds(task.stage, task.stage._policy, largest=3)
 
 
-@given(orders(60), st.integers(1, 2))
+@given(orders(15), st.integers(1, 2))
 def test_a_user_never_has_more_sessions_than_ten_times_those_shown(order: list[Happening], shown: int) -> None:
     policy = UserPolicy(RenderPolicy(lookback_s=10, max_sessions=shown, max_actions_per_session=4))
     stage = ByUser(policy, UserStart(RestorePoint(0), 0, 0, BEGIN))
@@ -92,6 +105,8 @@ def test_a_user_never_has_more_sessions_than_ten_times_those_shown(order: list[H
         apply(stage, offset, item)
         stage.publish(BEGIN)
         assert_user_bounds(stage, policy, largest=3, skew=3)
+        for user in stage._users.values():
+            assert user.newest == max([NEVER, *(memory.last_seen_at for memory in user.sessions.values())])
 
 
 # --- long runs --------------------------------------------------------------------------------------------------------

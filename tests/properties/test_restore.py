@@ -17,6 +17,7 @@ from tests.properties.traces import (
     World,
     configurations,
     context_of,
+    crowded,
     lists_of,
     live,
     pipes,
@@ -53,7 +54,7 @@ def committed(point: RestorePoint) -> RestorePoint:
     return decoded
 
 
-@given(configurations, lists_of(pipes, 60))
+@given(configurations, lists_of(crowded | pipes, 60))
 def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_stopped(
     settings: Settings, trace: list[Pipe]
 ) -> None:
@@ -76,7 +77,7 @@ def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_s
                 assert restored.restore_point() == points[record.offset + 1]
 
 
-@given(configurations, lists_of(pipes, 60))
+@given(configurations, lists_of(crowded | pipes, 60))
 def test_a_by_session_task_is_not_restored_from_further_back_than_its_links_and_what_it_holds(
     settings: Settings, trace: list[Pipe]
 ) -> None:

@@ -1,0 +1,34 @@
+"""The first stage alone: what goes to whom, and in which order, is the plain fold of one partition."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from tests.properties import batch_fold
+from tests.properties.batch_fold import Source
+from tests.properties.test_restore import fold
+from tests.properties.traces import Pipe, World, configurations, crowded, lists_of
+from worker.pipeline.by_session import BySession
+from worker.pipeline.repartition import RoutedPayload, read
+from worker.pipeline.restore_point import RestorePoint
+from worker.policies import link_policy
+from worker.settings import Settings
+from worker.testing import TaskId, Topic
+
+
+@given(configurations, lists_of(crowded, 60))
+def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, trace: list[Pipe]) -> None:
+    world = World(settings)
+    for pipe in trace:
+        pipe(world)
+    log = world.driver.log(TaskId(Topic.INPUT, 0))
+    stage = BySession(link_policy(settings), 0, RestorePoint(0))
+    emitted: list[tuple[str, Source, float, float, tuple[str, ...]]] = []
+    for record in log:
+        for emission in fold(stage, record, world.driver.clock.wall()):
+            routed = read(emission.value, None)
+            assert isinstance(routed, RoutedPayload)
+            source = (routed.source_partition, routed.source_offset)
+            emitted.append((emission.user_id, source, routed.event_time, routed.stream_time, routed.lines))
+    expected = batch_fold.route(log, settings)
+    assert emitted == [(payload.user, payload.source, payload.t, payload.s, payload.lines) for payload in expected]
