@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from benchmarks.subjects import Running, SubjectFailed
-from benchmarks.topics import Broker
+from benchmarks.topics import Broker, GroupPosition
 
 SAMPLE_S = 0.05
 TIMEOUT_S = 300.0
@@ -50,17 +51,17 @@ def work_off(broker: Broker, running: Running, count: int, note: Callable[[int],
     subject, began = running.subject, time.monotonic()
     samples = [Sample(0.0, 0.0, 0.0)]
     peak_rss_bytes = 0
-    while samples[-1].payloads < count:
-        time.sleep(SAMPLE_S)
-        running.check()
-        committed = broker.committed(subject.group_id)
-        cpu_s, rss_bytes = running.usage
-        wall_s = time.monotonic() - began
-        payloads = sum(committed.get(topic, 0) for topic in subject.hops) / len(subject.hops)
-        peak_rss_bytes = max(peak_rss_bytes, rss_bytes)
-        if payloads > samples[-1].payloads:  # between two commits nobody knows how far it is
-            samples.append(Sample(wall_s, cpu_s, payloads))
-            note(int(payloads))
-        if wall_s > TIMEOUT_S:
-            raise SubjectFailed(f"{subject.name} did {payloads:.0f} of {count} payloads in {wall_s:.0f} s")
+    with closing(GroupPosition(broker, subject.group_id, subject.hops)) as position:
+        while samples[-1].payloads < count:
+            time.sleep(SAMPLE_S)
+            running.check()
+            payloads = position.committed() / len(subject.hops)
+            cpu_s, rss_bytes = running.usage
+            wall_s = time.monotonic() - began
+            peak_rss_bytes = max(peak_rss_bytes, rss_bytes)
+            if payloads > samples[-1].payloads:  # between two commits nobody knows how far it is
+                samples.append(Sample(wall_s, cpu_s, payloads))
+                note(int(payloads))
+            if wall_s > TIMEOUT_S:
+                raise SubjectFailed(f"{subject.name} did {payloads:.0f} of {count} payloads in {wall_s:.0f} s")
     return cost_of(samples, peak_rss_bytes)
