@@ -6,7 +6,8 @@ Small numbers on purpose (a lookback of 10 s, three users, two partitions), so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeVar
 
 import orjson
@@ -18,6 +19,7 @@ from worker.settings import Settings
 from worker.testing import Record, Task, TaskId, Topic, TopologyDriver
 
 T = TypeVar("T")
+Options = dict[str, list[Any]]
 
 PARTITIONS = 2
 USERS = ["alice", "bob", "carol"]  # alice and bob live on different partitions, carol with bob
@@ -113,6 +115,22 @@ def lists_of(item: st.SearchStrategy[T], longest: int) -> st.SearchStrategy[list
     return st.integers(1, longest).flatmap(lambda length: st.lists(item, min_size=length, max_size=length))
 
 
+def one_of_each(**options: list[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """One of the options for each name, in a single draw: drawing costs more than all that is tested with it. At most
+    2**24 combinations, or Hypothesis prefers some."""
+    combinations = prod(map(len, options.values()))
+    assert combinations < 2**24
+
+    def pick(number: int) -> dict[str, Any]:
+        picked = {}
+        for name, values in options.items():
+            number, at = divmod(number, len(values))
+            picked[name] = values[at]
+        return picked
+
+    return st.integers(0, combinations - 1).map(pick)
+
+
 # --- what can happen --------------------------------------------------------------------------------------------------
 
 Event = Callable[[World], None]
@@ -161,6 +179,11 @@ class Pipe:
             document["forwarded_at"] = timestamp + self.ahead
         value = b"{" if self.kind == "broken" else orjson.dumps(document)
         driver.pipe(value, key=self.session.encode(), timestamp=timestamp, partition=self.partition)
+
+
+def pipes_of(*options: Options) -> st.SearchStrategy[Pipe]:
+    drawn = st.tuples(*(one_of_each(**part) for part in options))
+    return drawn.map(lambda parts: Pipe(**{name: value for part in parts for name, value in part.items()}))
 
 
 @dataclass(frozen=True)
@@ -254,36 +277,44 @@ class Wait:
         world.driver.advance(self.seconds)
 
 
-pipes = st.builds(
-    Pipe,
-    after=st.sampled_from([0, 0, 1, 1, 2, 4, 0, 1, 9, 21, 45]),
-    partition=st.integers(0, PARTITIONS - 1),
-    session=st.sampled_from("aab"),
-    product=st.sampled_from(["", "", "", "", "acme"]),
-    user=st.sampled_from(["", "", "", *USERS]),
-    ahead=st.sampled_from([0, 0, 0, -1, -3, 2, 3, -7, -12, None, 50, -2e9]),
-    created=st.sampled_from([0, 0, 0, 0, 0, 5]),
-    actions=st.sampled_from([1, 1, 0, 2, 3]),
-    conversation=st.sampled_from(["", "", "k1", "k2"]),
-    email=st.sampled_from(["", "", "x@example.com", "y@example.com"]),
-    kind=st.sampled_from(["actions"] * 20 + ["summary", "broken"]),
-)
-# One session mostly and few users, so that links lapse and payloads are held over all the borders.
-crowded = st.builds(
-    replace,
-    pipes,
-    partition=st.just(0),
-    session=st.sampled_from("aaaab"),
-    product=st.just(""),
-    user=st.sampled_from(["", "", "", "", "alice", "bob"]),
-    after=st.sampled_from([0, 1, 2, 3, 5, 6, 7, 8, 10, 15, 19, 20, 21]),
-    ahead=st.sampled_from([0, 0, 0, 3, -7, 4]),
-    actions=st.sampled_from([0, 0, 1, 1, 3]),
-)
+who_and_when: Options = {
+    "after": [0, 0, 1, 1, 2, 4, 0, 1, 9, 21, 45],
+    "partition": list(range(PARTITIONS)),
+    "session": ["a", "a", "b"],
+    "product": ["", "", "", "", "acme"],
+    "user": ["", "", "", *USERS],
+}
+what: Options = {
+    "ahead": [0, 0, 0, -1, -3, 2, 3, -7, -12, None, 50, -2e9],
+    "created": [0, 0, 0, 0, 0, 5],
+    "actions": [1, 1, 0, 2, 3],
+}
+more: Options = {
+    "conversation": ["", "", "k1", "k2"],
+    "email": ["", "", "x@example.com", "y@example.com"],
+    "kind": ["actions"] * 20 + ["summary", "broken"],
+}
+pipes = pipes_of(who_and_when, what, more)
 
+# One session mostly and few users, so that links lapse and payloads are held over all the borders.
+crowded = pipes_of(
+    who_and_when
+    | {
+        "after": [0, 1, 2, 3, 5, 6, 7, 8, 10, 15, 19, 20, 21],
+        "partition": [0],
+        "session": ["a", "a", "a", "a", "b"],
+        "product": [""],
+        "user": ["", "", "", "", "alice", "bob"],
+    },
+    what | {"ahead": [0, 0, 0, 3, -7, 4], "actions": [0, 0, 1, 1, 3]},
+    more,
+)
 tasks = st.sampled_from(TASKS)
 flags = st.lists(st.booleans(), max_size=8).map(tuple)
-steps = st.builds(Step, tasks, st.sampled_from([1, 2, 5]), publish=st.booleans(), deliver=st.booleans())
+steps = st.builds(
+    lambda drawn: Step(**drawn),
+    one_of_each(task=TASKS, records=[1, 2, 5], publish=[True, False], deliver=[True, False]),
+)
 calm: list[st.SearchStrategy[Event]] = [pipes, pipes, pipes, steps, steps, st.builds(Checkpoint, tasks)]
 handovers: list[st.SearchStrategy[Event]] = [st.builds(Restart, tasks)]
 resets: list[st.SearchStrategy[Event]] = [
