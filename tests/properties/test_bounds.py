@@ -43,6 +43,7 @@ def assert_within_bounds(stage: BySession, policy: LinkPolicy, *, largest: int) 
     for session in stage._sessions.values():
         actions = sum(held.actions for held in session.held)
         assert session.held_actions == actions <= max(policy.max_actions_per_session, largest)
+        assert len(session.held) <= policy.max_actions_per_session
     assert len(stage._held_order) <= 2 * policy.max_held_sessions * policy.max_actions_per_session + SLACK
     assert set(stage._confirmed) <= set(stage._sessions)
     stage.restore_point()

@@ -102,7 +102,6 @@ class ByUser:
         self._committed = start.committed
         self._end = start.end
         self._seen_end = start.end
-        self._follows_time = start.point.stream_time == NEVER  # unknown: it is found again while restoring
         self._quiet_since = start.now
         self._awake_since = NEVER
         self._users: dict[str, User] = {}
@@ -159,7 +158,7 @@ class ByUser:
         self._change(user_id, user, restoring=restoring)
 
     def _add(self, offset: int, user_id: str, record: RoutedPayload, *, restoring: bool) -> None:
-        if record.stream_time > self.stream_time and (not restoring or self._follows_time):
+        if record.stream_time > self.stream_time:
             self.stream_time = record.stream_time
         retention = self._policy.retention_s
         self._note(offset, record.event_time)

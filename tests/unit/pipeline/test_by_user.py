@@ -274,6 +274,18 @@ def test_a_mark_lives_for_the_retention() -> None:
     assert partition.stage.user_count == 1
 
 
+def test_a_later_mark_lives_for_the_retention_after_itself() -> None:
+    partition = Partition()
+    partition.reset(0)
+    partition.publish()
+    partition.reset(15)
+    partition.add(20.5, "bob")
+    partition.publish()
+    partition.add(14)
+    assert partition.publish() == {}
+    assert partition.stage.counts["erased"] == 1
+
+
 def test_a_mark_that_is_over_erases_nothing_of_a_user_who_is_still_here() -> None:
     partition = Partition()
     partition.reset(0)
@@ -308,6 +320,16 @@ def test_a_user_who_goes_on_does_not_expire_by_an_old_deadline() -> None:
     assert partition.publish() == {"bob": [12]}
     partition.add(19, "bob")
     assert partition.publish() == {"bob": [12, 19], "alice": None}
+
+
+def test_a_user_is_not_published_for_an_old_deadline_while_the_record_still_stands() -> None:
+    partition = Partition()
+    partition.add(0)
+    partition.publish()
+    partition.add(1)
+    partition.publish()
+    partition.add(11, "bob")
+    assert partition.publish() == {"bob": [11]}
 
 
 def test_a_silent_partition_expires_its_users_by_the_wall_clock() -> None:
@@ -526,6 +548,18 @@ def test_the_restore_point_is_the_oldest_record_within_the_retention() -> None:
         partition.add(at)
         partition.publish()
     assert partition.stage.restore_point() == RestorePoint(1, START + 25)
+
+
+def test_a_record_is_not_lost_because_it_stands_behind_one_that_is_a_little_older() -> None:
+    partition = Partition()
+    partition.add(0)
+    partition.add(0.25)
+    partition.add(20.125, "bob")
+    partition.publish()
+    assert partition.stage.restore_point() == RestorePoint(0, START + 20.125)
+    partition.add(20.5, "bob")
+    partition.publish()
+    assert partition.stage.restore_point() == RestorePoint(2, START + 20.5)
 
 
 def test_a_reset_within_the_retention_is_read_again() -> None:
