@@ -1,7 +1,7 @@
 """The form of a record on the repartition topic: the one place that writes and reads it.
 
 Form 1: key = user id, value = a MessagePack array (`RoutedPayload`): the payload's lineage and what is remembered of
-it, its actions as lines of text. Carrying the lines costs half of carrying the input's JSON, which would be parsed
+it, its actions as lines of text. Carrying the input's JSON costs 1.7 times as much, because it is parsed
 again (benchmarks/bench_form.py). A null value resets the user: everything up to the record's timestamp. A replay writes
 resets again, and gives them the header `mark` (a form number and a time): those erase up to that time and no more.
 """

@@ -107,7 +107,9 @@ class Outbox:
     @staticmethod
     def _size(outgoing: Outgoing) -> int:
         size = MAX_RECORD_OVERHEAD_BYTES + len(outgoing.key or b"") + len(outgoing.value or b"")
-        return size + sum(len(name) + len(value or b"") + 10 for name, value in outgoing.headers or ())
+        if outgoing.headers:
+            size += sum(len(name) + len(value or b"") + 10 for name, value in outgoing.headers)
+        return size
 
     def serve(self) -> None:
         """Let delivery reports in.
