@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from worker.errors import ExitCode, Fatal, TaskMigrated, WorkerError
+from worker.group_offsets import committed_offsets
 from worker.kafka import (
     Admin,
     ConsumerGroupTopicPartitions,
@@ -70,16 +71,12 @@ class Group:
     def committed(self, ids: Iterable[TaskId]) -> dict[TaskId, Committed]:
         """What it has committed."""
         ids = list(ids)
-        asked = ConsumerGroupTopicPartitions(self.group_id, [TopicPartition(*task_id) for task_id in ids])
         try:
-            answers = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_TIMEOUT_S)
-            answer = answers[self.group_id].result()
+            answer = committed_offsets(self._admin, self.group_id, [TopicPartition(*task_id) for task_id in ids])
         except KafkaException as exc:
             raise self._translate(exc, f"reading the offsets of group {self.group_id}") from exc
         found = {
-            (one.topic, one.partition): Committed(one.offset, decode(one.metadata))
-            for one in answer.topic_partitions or []
-            if one.offset >= 0
+            (one.topic, one.partition): Committed(one.offset, decode(one.metadata)) for one in answer if one.offset >= 0
         }
         return {task_id: found.get(task_id, Committed(None, None)) for task_id in ids}
 

@@ -382,7 +382,7 @@ class Admin(AdminClient):
     """An admin client that remembers the last errors of its connections: why a broker cannot be reached."""
 
     def __init__(self, settings: Settings) -> None:
-        self.bootstrap_servers = settings.bootstrap_servers
+        self.settings = settings
         self._errors: list[KafkaError] = []
         config = admin_config(settings)
         config["error_cb"] = self._errors.append

@@ -122,7 +122,7 @@ def find_broker(admin: Admin) -> ClusterMetadata:
             why = admin.why()
             refused = why is not None and meaning_of(why) is Meaning.NOT_AUTHORIZED
             if refused or meaning_of(exc) is not Meaning.UNREACHABLE or time.monotonic() >= deadline:
-                raise translate(why or exc, f"connecting to {admin.bootstrap_servers}") from exc
+                raise translate(why or exc, f"connecting to {admin.settings.bootstrap_servers}") from exc
 
 
 def newest_timestamp(admin: Admin, topic: Topic) -> float | None:
@@ -240,7 +240,7 @@ def _create(admin: Admin, topics: list[NewTopic]) -> None:
 def _recipe(topic: NewTopic, admin: Admin) -> str:
     partitions = [] if topic.num_partitions < 0 else [f"--partitions {topic.num_partitions}"]
     options = [f"--config {name}={value}" for name, value in (topic.config or {}).items()]
-    create = f"kafka-topics.sh --bootstrap-server {admin.bootstrap_servers} --create --topic {topic.topic}"
+    create = f"kafka-topics.sh --bootstrap-server {admin.settings.bootstrap_servers} --create --topic {topic.topic}"
     return " ".join([create, *partitions, *options])
 
 

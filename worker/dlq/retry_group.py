@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from worker.dlq.ledger import Mark
+from worker.group_offsets import committed_offsets
 from worker.kafka import Admin, ConsumerGroupTopicPartitions, KafkaException, TopicPartition, translate
 from worker.settings import Settings
 from worker.topic_policy import Topic
@@ -29,16 +30,11 @@ class RetryGroup:
             WorkerError: the broker does not answer, or refuses.
         """
         asked = [TopicPartition(self._topic.name, number) for number in range(self._topic.partitions)]
-        request = [ConsumerGroupTopicPartitions(self.name, asked)]
         try:
-            futures = self._admin.list_consumer_group_offsets(request, request_timeout=REQUEST_TIMEOUT_S)
-            answer = futures[self.name].result()
+            answer = committed_offsets(self._admin, self.name, asked)
         except KafkaException as exc:
             raise translate(exc, f"reading the offsets of group {self.name}") from exc
-        return {
-            one.partition: Mark.read(one.offset if one.offset >= 0 else None, one.metadata)
-            for one in answer.topic_partitions or []
-        }
+        return {one.partition: Mark.read(one.offset if one.offset >= 0 else None, one.metadata) for one in answer}
 
     def commit(self, marks: Mapping[int, Mark]) -> None:
         """Keep these.
