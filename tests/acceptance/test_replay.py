@@ -21,7 +21,8 @@ from tests.acceptance.topic_log import end_offsets, read_topic
 from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan
 from tests.brokers import CHECKOUT
 from worker.errors import ExitCode
-from worker.kafka import Admin, ConsumerGroupTopicPartitions
+from worker.group_offsets import committed_offsets
+from worker.kafka import Admin, TopicPartition
 from worker.replay.rewind import write_resets
 from worker.settings import Settings
 
@@ -130,8 +131,8 @@ def positions(job: Job) -> list[tuple[object, ...]]:
     """Everything that the group has committed."""
     group_id = str(job.group.settings["group_id"])
     admin = Admin(settings_of(job))
-    answers = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)])
-    found = answers[group_id].result().topic_partitions
+    ends = end_offsets(admin, job.group.input_topic) | end_offsets(admin, job.group.repartition_topic)
+    found = committed_offsets(admin, group_id, [TopicPartition(*each) for each in ends])
     return sorted((one.topic, one.partition, one.offset, one.metadata) for one in found)
 
 
