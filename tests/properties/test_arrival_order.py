@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.properties import batch_fold
 from tests.properties.batch_fold import NEVER, Context, Routed
-from tests.properties.traces import lists_of, one_of_each
+from tests.properties.traces import cheap, lists_of, one_of_each
 from worker.pipeline.by_user import ByUser, UserStart
 from worker.pipeline.repartition import FORM, Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
@@ -181,16 +181,19 @@ def run(order: Sequence[Happening], ends_batch: Callable[[int], bool]) -> dict[s
     return {user: context for user, context in newest.items() if context is not None}
 
 
+@cheap
 @given(st.sampled_from([25, 60]).flatmap(orders), st.integers(0, 2**30))
 def test_every_published_record_is_the_fold_of_what_has_arrived(order: list[Happening], batches: int) -> None:
     run(order, lambda offset: bool(batches >> offset % 30 & 1))
 
 
+@cheap
 @given(payloads(20), seeds)
 def test_the_order_of_arrival_does_not_matter(items: list[Routed], seed: int) -> None:
     assert run(items, lambda _: True) == run(shuffled(items, seed), lambda offset: offset % 3 == 0)
 
 
+@cheap
 @given(orders(60))
 def test_the_version_is_the_highest_offset_of_any_record_of_the_user(order: list[Happening]) -> None:
     stage = fresh()
@@ -206,6 +209,7 @@ IDLE = SETTINGS.model_copy(update={"expire_idle_users": True, "idle_after_s": 2.
 quiets = one_of_each(seconds=[1.0, 2.0, 9.0, 15.0], unread=[0, 0, 0, 2], gap=[False, True]).map(lambda it: Quiet(**it))
 
 
+@cheap
 @given(payloads(25), lists_of(st.none() | quiets, 40))
 def test_users_expire_by_the_wall_clock_only_at_the_end_of_a_silent_partition(
     items: list[Routed], between: list[Quiet | None]

@@ -7,7 +7,7 @@ from hypothesis import given
 from tests.properties import batch_fold
 from tests.properties.batch_fold import Source
 from tests.properties.test_restore import fold
-from tests.properties.traces import Pipe, World, configurations, crowded, lists_of
+from tests.properties.traces import Pipe, World, cheap, configurations, crowded, lists_of
 from worker.pipeline.by_session import BySession
 from worker.pipeline.repartition import RoutedPayload, read
 from worker.pipeline.restore_point import RestorePoint
@@ -16,6 +16,7 @@ from worker.settings import Settings
 from worker.testing import TaskId, Topic
 
 
+@cheap
 @given(configurations, lists_of(crowded, 60))
 def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, trace: list[Pipe]) -> None:
     world = World(settings)

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any, TypeVar
 
 import orjson
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.properties import batch_fold
@@ -20,6 +21,8 @@ from worker.testing import Record, Task, TaskId, Topic, TopologyDriver
 
 T = TypeVar("T")
 Options = dict[str, list[Any]]
+
+cheap = settings(max_examples=3 * settings().max_examples)  # for what takes a millisecond
 
 PARTITIONS = 2
 USERS = ["alice", "bob", "carol"]  # alice and bob live on different partitions, carol with bob
