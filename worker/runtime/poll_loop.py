@@ -18,6 +18,7 @@ from worker.runtime.clock import Clock
 from worker.runtime.commit_policy import CommitPolicy, CommitTimer
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
+from worker.runtime.restore_progress import RestoreProgress, restoring
 from worker.runtime.stall_watch import StallPolicy, StallWatch
 from worker.runtime.task import SessionTask, Task, UserTask
 
@@ -68,6 +69,7 @@ class PollLoop:
         self._stopping = False
         self._commit_timer = CommitTimer(CommitPolicy(policy.commit_interval_s), clock.monotonic())
         self._stalls = StallWatch(StallPolicy(policy.stall_timeout_s))
+        self._restores = RestoreProgress()
         self._last_turn = clock.monotonic()
         self._last_tick = clock.monotonic()
         self._failure: WorkerError | None = None  # what the tasks have not recovered from yet
@@ -189,6 +191,7 @@ class PollLoop:
         if ticks:
             self._last_tick = now
             self._watch(now)
+            self._tell_of_restores(now)
         wall = self._clock.wall()
         sent = 0
         for task in list(self._assignment.tasks.values()):
@@ -219,6 +222,11 @@ class PollLoop:
                     f"({task.state.value})",
                     hint="the log says what the client met; a restart goes on from the last checkpoint",
                 )
+
+    def _tell_of_restores(self, now: float) -> None:
+        line = self._restores.look(restoring(self._assignment.tasks.values()), now)
+        if line is not None:
+            log.info(line)
 
     def _deliver(self, messages: list[Message]) -> None:
         """A small batch means that the loop has caught up: what it yielded goes out at once. A large one fills the
