@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,21 @@ class Bench:
 
     def set_max_bytes(self, topic: str, max_bytes: int) -> None:
         """What an operator may do while the service runs."""
-        entry = ConfigEntry("max.message.bytes", str(max_bytes), incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        self.set_config(topic, {"max.message.bytes": str(max_bytes)})
+
+    def set_config(self, topic: str, config: Mapping[str, str]) -> None:
+        """Some of a topic's settings; the others stay."""
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         self.admin.incremental_alter_configs([resource])[resource].result(REQUEST_TIMEOUT_S)
+
+    def delete_records(self, before: Mapping[tuple[str, int], int]) -> None:
+        """What retention does: everything below these offsets goes."""
+        asked = [TopicPartition(*at, offset) for at, offset in before.items()]
+        for deleted in self.admin.delete_records(asked, operation_timeout=REQUEST_TIMEOUT_S).values():
+            deleted.result(REQUEST_TIMEOUT_S)
 
     def set_offsets(self, offsets: dict[tuple[str, int], int]) -> None:
         """What another tool does to a group without members: offsets without metadata of ours."""
@@ -105,6 +117,10 @@ class Bench:
         """A record as it is."""
         partition = partition_of(key, self.partitions)
         self.feed.send([Sent(partition, key, value, headers, int(time.time() * 1000))])
+
+    def partition_of(self, session: str) -> int:
+        """Where a session's payloads go."""
+        return partition_of(session.encode(), self.partitions)
 
     # --- waiting and reading -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tests.unit.runtime.member import (
     texts,
 )
 from worker.context.session_memory import NEVER
+from worker.errors import ExitCode, Fatal
 from worker.pipeline.restore_point import RestorePoint, encode
 from worker.runtime.restore import Committed, LogBounds, Start, start_of
 
@@ -185,6 +186,21 @@ def test_a_log_that_was_deleted_while_it_was_read_is_begun_at_its_start() -> Non
     member.settle()
     assert texts(broker)[-1] == "4"
     assert committed(broker) == 5
+
+
+def test_a_restore_that_makes_no_progress_ends_the_process() -> None:
+    broker = new_broker()
+    for number in range(4):
+        send(broker, text=str(number))
+    broker.commits[INPUT, 0] = Stored(3, encode(RestorePoint(0)))
+    member = FakeMember(broker, wanted=[(INPUT, 0)], stall_timeout_s=30)
+    consume = member.consumer.consume
+    member.consumer.consume = lambda _, timeout: consume(1, timeout)  # type: ignore[method-assign, assignment]
+    member.turn(1)
+    member.consumer._broken.add((INPUT, 0))
+    with pytest.raises(Fatal, match=r"input\[0\] has stood at offset \d of 4 .*\(restoring\)") as caught:
+        member.turn(400)
+    assert caught.value.exit_code is ExitCode.STALLED
 
 
 def test_a_topic_that_was_made_anew_is_read_from_its_end_on() -> None:
