@@ -1,5 +1,8 @@
 """From session-keyed actions to user-keyed context. Importing this costs no Kafka client."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 import schemas
 
 if getattr(schemas, "DISTRIBUTION", None) != "user-context-worker":
@@ -14,4 +17,25 @@ if getattr(schemas, "DISTRIBUTION", None) != "user-context-worker":
 from worker.context.context_store import AsyncContextStore, ContextStore
 from worker.context.user_session_index import SessionRef, UserSessionIndex
 
-__all__ = ["AsyncContextStore", "ContextStore", "SessionRef", "UserSessionIndex"]
+if TYPE_CHECKING:
+    from worker.publisher import ActionsPublisher, AsyncActionsPublisher
+
+__all__ = [
+    "ActionsPublisher",
+    "AsyncActionsPublisher",
+    "AsyncContextStore",
+    "ContextStore",
+    "SessionRef",
+    "UserSessionIndex",
+]
+
+_AT_FIRST_USE = {  # these import the Kafka client
+    "ActionsPublisher": "worker.publisher",
+    "AsyncActionsPublisher": "worker.publisher",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _AT_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_AT_FIRST_USE[name]), name)

@@ -14,7 +14,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
@@ -27,7 +27,8 @@ import orjson
 from schemas.actions import identifier
 from schemas.codec import InvalidPayload, Skip, read_payload
 from worker.errors import ExitCode, Fatal
-from worker.kafka import KafkaError, KafkaException, Message, Producer, producer_config, refuses_record, translate
+from worker.kafka import KafkaError, KafkaException, Producer, producer_config, translate
+from worker.publisher import ActionsPublisher, Failure, NotDelivered
 from worker.settings import Settings
 from worker.topic_policy import Topic
 
@@ -206,10 +207,10 @@ def publish(source: Source, settings: Settings, topic: Topic, shift_s: float, pr
         Fatal: the broker does not take anything, e.g. no right to write.
     """
     done = Produced()
-    producer = open_producer(settings, topic)
+    publisher = ActionsPublisher.over(open_producer(settings, topic), topic.name, on_failure=partial(_judge, done))
     try:
         for number, text in source.lines():
-            _publish_line(producer, topic.name, done, (number, text), shift_s)
+            _publish_line(publisher, done, (number, text), shift_s)
             if source.size is None or (done.sent + done.bad) % PROGRESS_EVERY == 1:
                 progress()
             if done.error is not None:
@@ -217,7 +218,9 @@ def publish(source: Source, settings: Settings, topic: Topic, shift_s: float, pr
     except KeyboardInterrupt:  # how a pipe that has no end is ended
         done.interrupted = True
     finally:
-        left = producer.flush(settings.delivery_timeout_ms / 1000 + 1)
+        left = publisher.drain(settings.delivery_timeout_ms / 1000 + 1)
+        with suppress(NotDelivered):  # judged already
+            publisher.close(0)
     progress()
     require_delivery(done.error, left, f"writing to {topic.name} ({done.delivered} of {done.sent} were delivered)")
     return done
@@ -240,7 +243,7 @@ def require_delivery(error: KafkaError | None, left: int, doing: str) -> None:
     raise Fatal(ExitCode.BROKER_UNREACHABLE, why, hint="look at the broker's health; records may be sent twice")
 
 
-def _publish_line(producer: Producer, topic: str, done: Produced, numbered: tuple[int, bytes], shift_s: float) -> None:
+def _publish_line(publisher: ActionsPublisher, done: Produced, numbered: tuple[int, bytes], shift_s: float) -> None:
     number, text = numbered
     try:
         line = read_line(text)
@@ -249,9 +252,8 @@ def _publish_line(producer: Producer, topic: str, done: Produced, numbered: tupl
         done.blame(number, str(exc))
         return
     value = shifted(text, shift_s) if shift_s else text
-    _send(producer, topic, line.key, value, partial(_judge, done, number))
+    publisher.publish(line.key, value, number)
     _count(done, line)
-    producer.poll(0)
 
 
 def open_producer(settings: Settings, topic: Topic) -> Producer:
@@ -270,25 +272,13 @@ def open_producer(settings: Settings, topic: Topic) -> Producer:
         raise translate(exc, "setting up the producer") from exc
 
 
-def _send(producer: Producer, topic: str, key: bytes, value: bytes, judge: Callable[..., None]) -> None:
-    while True:
-        try:
-            producer.produce(topic, value, key, on_delivery=judge)
-        except BufferError:  # the queue is full: the broker is slower than the file
-            producer.poll(QUEUE_FULL_WAIT_S)
-        else:
-            return
-
-
-def _judge(done: Produced, line: int, error: KafkaError | None, _message: Message) -> None:
-    """Called for failures only (delivery.report.only.error)."""
-    if error is None:
-        return
+def _judge(done: Produced, failure: Failure) -> None:
+    assert isinstance(failure.subject, int), "the number of the line"
     done.refused += 1
-    if refuses_record(error):
-        done.blame(line, f"the broker does not take it: {error.str()}")
+    if failure.refused:
+        done.blame(failure.subject, f"the broker does not take it: {failure.reason}")
     else:
-        done.error = done.error or error
+        done.error = done.error or failure.error
 
 
 def _count(done: Produced, line: Line) -> None:
