@@ -84,14 +84,19 @@ seeds = st.integers(0, 2**24 - 1)
 
 
 def orders(spread: int) -> st.SearchStrategy[list[Happening]]:
-    """The payloads in any order, some of them again, and resets in between."""
-    times = st.integers(-5, spread).map(lambda at: BEGIN + at)
-    resets = st.lists(st.builds(Erasure, st.sampled_from(USERS), times, st.booleans()), max_size=2)
+    """The payloads in any order, some of them again, and resets in between, most of them at a payload's very time."""
+    again = one_of_each(repeats=[0, 3, 10], resets=[0, 1, 1, 2, 3], seed=list(range(50_000)))
+    reset = one_of_each(of=list(range(40)), user=USERS, after=[0.0, 0.0, 0.0, -1.0, 0.5, 7.0], again=[False, True])
 
-    def build(items: list[Routed], again: int, resets: list[Erasure], seed: int) -> list[Happening]:
-        return shuffled([*items, *shuffled(items, seed)[:again], *resets], seed)
+    def build(items: list[Routed], drawn: dict[str, Any], drawn_resets: list[dict[str, Any]]) -> list[Happening]:
+        repeats = shuffled(items, drawn["seed"])[: drawn["repeats"]]
+        resets = [
+            Erasure(at["user"], items[at["of"] % len(items)].t + at["after"], at["again"])
+            for at in drawn_resets[: drawn["resets"]]
+        ]
+        return shuffled([*items, *repeats, *resets], drawn["seed"])
 
-    return st.builds(build, payloads(spread), st.integers(0, 10), resets, seeds)
+    return st.builds(build, payloads(spread), again, st.lists(reset, min_size=3, max_size=3))
 
 
 def fresh() -> ByUser:

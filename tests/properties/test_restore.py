@@ -15,12 +15,12 @@ from tests.properties.traces import (
     Event,
     Pipe,
     World,
+    cheap,
     configurations,
     context_of,
     crowded,
     lists_of,
     live,
-    pipes,
     resets,
     traces,
     user_of,
@@ -54,7 +54,8 @@ def committed(point: RestorePoint) -> RestorePoint:
     return decoded
 
 
-@given(configurations, lists_of(crowded | pipes, 60))
+@cheap
+@given(configurations, lists_of(crowded, 40))
 def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_stopped(
     settings: Settings, trace: list[Pipe]
 ) -> None:
@@ -62,22 +63,22 @@ def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_s
     for pipe in trace:
         pipe(world)
     wall = world.driver.clock.wall()
-    for log in world.driver.log(TaskId(Topic.INPUT, 0)), world.driver.log(TaskId(Topic.INPUT, 1)):
-        live_task = BySession(link_policy(settings), 0, RestorePoint(0))
-        points, emissions = [live_task.restore_point()], []
-        for record in log:
-            emissions.append(fold(live_task, record, wall))
-            points.append(live_task.restore_point())
-        for stopped_at, point in enumerate(points):
-            restored = BySession(link_policy(settings), 0, committed(point))
-            for record in log[point.offset : stopped_at]:
-                assert fold(restored, record, wall + 100, restoring=True) == []
-            for record in log[stopped_at:]:
-                assert fold(restored, record, wall + 100) == emissions[record.offset]
-                assert restored.restore_point() == points[record.offset + 1]
+    log = world.driver.log(TaskId(Topic.INPUT, 0))
+    live_task = BySession(link_policy(settings), 0, RestorePoint(0))
+    points, emissions = [live_task.restore_point()], []
+    for record in log:
+        emissions.append(fold(live_task, record, wall))
+        points.append(live_task.restore_point())
+    for stopped_at, point in enumerate(points):
+        restored = BySession(link_policy(settings), 0, committed(point))
+        for record in log[point.offset : stopped_at]:
+            assert fold(restored, record, wall + 100, restoring=True) == []
+        for record in log[stopped_at:]:
+            assert fold(restored, record, wall + 100) == emissions[record.offset]
+            assert restored.restore_point() == points[record.offset + 1]
 
 
-@given(configurations, lists_of(crowded | pipes, 60))
+@given(configurations, lists_of(crowded, 40))
 def test_a_by_session_task_is_not_restored_from_further_back_than_its_links_and_what_it_holds(
     settings: Settings, trace: list[Pipe]
 ) -> None:

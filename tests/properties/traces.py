@@ -299,15 +299,15 @@ more: Options = {
 }
 pipes = pipes_of(who_and_when, what, more)
 
-# One session mostly and few users, so that links lapse and payloads are held over all the borders.
+# Two sessions and few users, so that links lapse and payloads are held over all the borders.
 crowded = pipes_of(
     who_and_when
     | {
-        "after": [0, 1, 2, 3, 5, 6, 7, 8, 10, 15, 19, 20, 21],
+        "after": [0, 0, 1, 1, 2, 2, 3, 5, 6, 7, 8, 10, 15, 19, 20, 21],
         "partition": [0],
-        "session": ["a", "a", "a", "a", "b"],
+        "session": ["a", "a", "a", "b"],
         "product": [""],
-        "user": ["", "", "", "", "alice", "bob"],
+        "user": ["", "", "", "", "alice", "alice", "bob"],
     },
     what | {"ahead": [0, 0, 0, 3, -7, 4], "actions": [0, 0, 1, 1, 3]},
     more,
