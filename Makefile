@@ -29,7 +29,7 @@ type: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks all
 
 all: lint type test demo
 

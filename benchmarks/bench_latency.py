@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import itertools
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
-
-from benchmarks.arrivals import Arrivals, Sent
 from benchmarks.figures import Figure, Result, percentile
+from benchmarks.line import Line, Telling, at_rate, ready_line, tells_of_payload, tells_of_record
 from benchmarks.load import Payload, skewed_crowd
 from benchmarks.progress import Note, Steps
-from benchmarks.subjects import Running, Subject, SubjectFailed, member, passthrough, started
-from benchmarks.topics import PARTITIONS, Broker, Feed, wait_until
+from benchmarks.subjects import Running, Subject, SubjectFailed, member, passthrough
+from benchmarks.topics import Broker
 
 PASSTHROUGH = "pass-through"
 MEMBER = "member, defaults"
 USERS = 5000
-READY_PAYLOADS = 64  # enough sessions for every partition
-READY_TIMEOUT_S = 60.0
 ARRIVAL_TIMEOUT_S = 20.0
 WARM_UP_S = 2.0
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-FORWARDED_AT = b'"forwarded_at":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +55,32 @@ def measure(broker: Broker, steps: Steps, *, rate: Rate, rounds: int) -> Result:
 
 
 def _turn(broker: Broker, name: str, rate: Rate, note: Note) -> Turn:
-    run = f"bench-{uuid.uuid4().hex[:8]}"
-    with ExitStack() as stack:
-        topic = stack.enter_context(broker.topic(f"{run}-in"))
-        if name == MEMBER:
-            subject = member(name, broker.bootstrap_servers, topic)
-        else:
-            others = [stack.enter_context(broker.topic(f"{run}-{hop}")) for hop in ("between", "out")]
-            subject = passthrough(name, broker.bootstrap_servers, (topic, *others), flush=True)
-        stack.callback(broker.delete, subject.own_topics, subject.group_id)
-        running = stack.enter_context(started(subject))
-        wait_until(lambda: _has_output(broker, running), f"the output topic of {name}", timeout_s=READY_TIMEOUT_S)
-        with Line(broker, subject, tells_of_record if name == MEMBER else tells_of_payload) as line:
-            turn = _send_all(line, running, rate, note)
-        running.stop()
-        return turn
-
-
-def _has_output(broker: Broker, running: Running) -> bool:
-    running.check()
-    return running.subject.output in broker.topics()
-
-
-def _send_all(line: Line, running: Running, rate: Rate, note: Note) -> Turn:
     load = skewed_crowd(10**9, USERS, end=0.0)  # the times are made when they are sent
-    line.send(itertools.islice(load, READY_PAYLOADS), "ready", 0.0)
-    line.wait(READY_TIMEOUT_S, running.check)
-    line.send(itertools.islice(load, int(WARM_UP_S * rate.per_s)), "warm up", 1 / rate.per_s)
+    make, telling = forwarding(broker, name)
+    with ready_line(broker, make, telling, load) as (line, running):
+        return send_all(line, running, load, rate, note)
+
+
+def forwarding(broker: Broker, name: str) -> tuple[Callable[[str, str], Subject], Telling]:
+    """How to make a subject that forwards to `<run>-out`, and what its records tell."""
+    servers = broker.bootstrap_servers
+    if name == PASSTHROUGH:
+        return (
+            lambda topic, run: passthrough(name, servers, (topic, f"{run}-between", f"{run}-out"), flush=True),
+            tells_of_payload,
+        )
+    return lambda topic, _run: member(name, servers, topic), tells_of_record
+
+
+def send_all(line: Line, running: Running, load: Iterator[Payload], rate: Rate, note: Note) -> Turn:
+    """Warm up, then measure.
+
+    Raises:
+        SubjectFailed: not everything arrived.
+    """
+    line.send(at_rate(itertools.islice(load, int(WARM_UP_S * rate.per_s)), rate.per_s, "warm up"))
     before, began = running.usage.cpu_s, time.monotonic()
-    line.send(itertools.islice(load, rate.payloads), "measured", 1 / rate.per_s, note)
+    line.send(at_rate(itertools.islice(load, rate.payloads), rate.per_s, "measured"), note)
     cpu_share = (running.usage.cpu_s - before) / (time.monotonic() - began)
     line.wait(ARRIVAL_TIMEOUT_S, running.check)
     if line.arrivals.waiting:
@@ -100,101 +88,23 @@ def _send_all(line: Line, running: Running, rate: Rate, note: Note) -> Turn:
     return Turn(line.arrivals.latencies_ms("measured"), cpu_share)
 
 
-Telling = Callable[[bytes], Iterator[tuple[str, float]]]
-
-
-def tells_of_record(value: bytes) -> Iterator[tuple[str, float]]:
-    """The sessions of a user's record, each with its last event time."""
-    for session in orjson.loads(value)["sessions"]:
-        yield session["session_id"], session["last_seen_at"]
-
-
-def tells_of_payload(value: bytes) -> Iterator[tuple[str, float]]:
-    """The session of a payload that came through as it was, with its event time."""
-    document = orjson.loads(value)
-    yield document["session_id"], document["forwarded_at"]
-
-
-class Line:
-    """Sends payloads into one end of a subject and reads what comes out of the other. One thread, one clock."""
-
-    def __init__(self, broker: Broker, subject: Subject, telling: Telling) -> None:
-        self.arrivals = Arrivals()
-        self._telling = telling
-        self._feed = Feed(broker.bootstrap_servers, subject.hops[0], linger_ms=0)
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": broker.bootstrap_servers,
-                "group.id": "benchmarks-read-without-a-group",
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 100,
-                "log_level": 0,
-            }
-        )
-        self._consumer.assign(
-            [TopicPartition(subject.output, number, OFFSET_BEGINNING) for number in range(PARTITIONS)]
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._consumer.close()
-
-    def send(self, payloads: Iterator[Payload], phase: str, interval_s: float, note: Note | None = None) -> None:
-        """Send one payload every `interval_s`; what comes out meanwhile is taken in."""
-        began = time.monotonic()
-        for number, payload in enumerate(payloads):
-            due = began + number * interval_s
-            while (left := due - time.monotonic()) > 0:
-                self._receive(left)
-            now = time.time()
-            self.arrivals.sent(payload.session_id, Sent(now, time.monotonic(), phase))
-            self._feed.send(payload.key, happening_at(payload.value, now), now)
-            if note is not None and number % 20 == 0:
-                note(number)
-
-    def wait(self, timeout_s: float, check: Callable[[], None]) -> None:
-        """Take in what comes out until everything has arrived, or the time is up."""
-        deadline = time.monotonic() + timeout_s
-        while self.arrivals.waiting and time.monotonic() < deadline:
-            check()
-            self._receive(0.05)
-
-    def _receive(self, timeout_s: float) -> None:
-        message = self._consumer.poll(timeout_s)
-        if message is not None:
-            self._arrived(message, time.monotonic())
-
-    def _arrived(self, message: Message, now: float) -> None:
-        error, value = message.error(), message.value()
-        if error is not None:
-            raise KafkaException(error)
-        for session_id, event_time in self._telling(value) if value else ():
-            self.arrivals.seen(session_id, event_time, now)
-
-
-def happening_at(value: bytes, time_: float) -> bytes:
-    """A payload with another event time: the last field of the load's payloads."""
-    head, field, _ = value.rpartition(FORWARDED_AT)
-    return head + field + orjson.dumps(time_) + b"}"
-
-
-def _result(rate: Rate, turns: dict[str, list[Turn]]) -> Result:
-    figures = {
-        (name, which): Figure(
-            f"{name}: {which}", "ms", tuple([percentile(turn.latencies_ms, share) for turn in of]), digits=2
-        )
-        for name, of in turns.items()
-        for which, share in SHARES.items()
-    }
+def _result(rate: Rate, turns: Mapping[str, list[Turn]]) -> Result:
+    figures = {(name, which): latency_of(name, which, turns[name]) for name in turns for which in SHARES}
     ratios = [
         figures[MEMBER, which].over(figures[PASSTHROUGH, which], f"{which}: member / pass-through") for which in SHARES
     ]
-    cpu = [
-        Figure(f"{name}: CPU", "% of a core", tuple([100 * turn.cpu_share for turn in of]))
-        for name, of in turns.items()
-    ]
+    cpu = [cpu_of(name, of) for name, of in turns.items()]
     facts: dict[str, Any] = {"payloads_per_s": rate.per_s, "payloads_per_round": rate.payloads, "users": USERS}
     title = f"Latency from payload to record at {rate.per_s:g} payloads/s"
     return Result("latency", title, tuple(ratios), (*figures.values(), *cpu), facts)
+
+
+def latency_of(name: str, which: str, turns: list[Turn]) -> Figure:
+    """One percentile of every round."""
+    values = tuple([percentile(turn.latencies_ms, SHARES[which]) for turn in turns])
+    return Figure(f"{name}: {which}", "ms", values, digits=2)
+
+
+def cpu_of(name: str, turns: list[Turn]) -> Figure:
+    """How busy the subject was."""
+    return Figure(f"{name}: CPU", "% of a core", tuple([100 * turn.cpu_share for turn in turns]))

@@ -23,8 +23,10 @@ class Figure:
         return statistics.median(self.values)
 
     def over(self, other: Figure, name: str) -> Figure:
-        """The ratio to another figure, measurement by measurement: what disturbs the machine then disturbs both."""
-        ratios = tuple([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
+        """The ratio to another figure, measurement by measurement: what disturbs the machine then disturbs both.
+        Infinite where the other was too short to be measured."""
+        pairs = zip(self.values, other.values, strict=True)
+        ratios = tuple([mine / theirs if theirs else math.inf for mine, theirs in pairs])
         return Figure(name, "x", ratios, digits=2)
 
     def every(self, step: int, first: int) -> Figure:
@@ -43,10 +45,22 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """Points of a curve, for the plot: each names the same quantities."""
+
+    name: str
+    points: tuple[dict[str, float], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "points": list(self.points)}
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The answer to one question. `ratios` first: they are what a shared machine lets one compare.
 
     `facts` say how it was measured; `wrong` is empty unless the run did not do its work, and then the figures are void.
+    `series` are in the JSON only, for the plots.
     """
 
     question: str
@@ -55,6 +69,7 @@ class Result:
     figures: tuple[Figure, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     wrong: tuple[str, ...] = ()
+    series: tuple[Series, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -64,6 +79,7 @@ class Result:
             "figures": [figure.as_json() for figure in self.figures],
             "facts": self.facts,
             "wrong": list(self.wrong),
+            "series": [each.as_json() for each in self.series],
         }
 
 

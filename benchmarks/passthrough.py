@@ -63,7 +63,7 @@ class PassThrough:
         Raises:
             KafkaException: a record was not delivered.
         """
-        self._consumer.subscribe(list(self._next))
+        self._consumer.subscribe(list(self._next), on_assign=lambda *_: print("assigned", flush=True))
         committed = time.monotonic()
         while not self._stopping:
             first = self._consumer.poll(0.05)

@@ -1,11 +1,14 @@
 """What the stages alone take for users inside the window. `python -m benchmarks.stage_memory USERS`.
 
 Prints one JSON object: users, bytes that the by_session stage takes for their links, that the by_user stage takes for
-their memory, and the bytes of their newest records.
+their memory, the bytes of their newest records and of the text in them; and when all of them have expired and were
+forgotten: how many objects of the collector's are left beyond those of the empty stage, and how many bytes, before and
+after the allocator was asked to give back what is free.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -27,6 +30,7 @@ from worker.pipeline.restore_point import RestorePoint
 
 WINDOW_S = 240.0  # all payloads lie within so long, below the lookback
 BATCH = 2000
+GONE_S = 100_000.0
 
 
 def measure(users: int) -> dict[str, int]:
@@ -42,7 +46,7 @@ def measure(users: int) -> dict[str, int]:
     base = _resident_bytes()
     for arrival in _arrivals(values):
         by_session.apply(arrival)
-    linked = _resident_bytes()
+    linked, linked_objects = _resident_bytes(), _objects()
     for arrival in _arrivals(values):
         value = repartition.write(arrival.payload, 0, arrival.offset, arrival.time)
         by_user.apply(arrival.payload.user_id, arrival.offset, now, repartition.read(value, None))
@@ -52,13 +56,39 @@ def measure(users: int) -> dict[str, int]:
     remembered = _resident_bytes()
     for user in range(users):
         by_user.change_again(f"user_{user:06d}")
-    published = sum(len(record or b"") for _, record in by_user.publish(now))
-    return {
+    records = [value or b"" for _, value in by_user.publish(now)]
+    measured = {
         "users": by_user.user_count,
         "link_bytes": linked - base,
         "memory_bytes": remembered - linked,
-        "published_bytes": published,
+        "published_bytes": sum(map(len, records)),
+        "text_bytes": sum(map(_text_bytes, records)),
     }
+    records.clear()
+    _forget_all(by_user, len(values), now + GONE_S)
+    measured |= {"objects_left": _objects() - linked_objects, "bytes_left": _resident_bytes() - linked}
+    ctypes.CDLL(None).malloc_trim(0)
+    return measured | {"bytes_left_after_trim": _resident_bytes() - linked}
+
+
+def _forget_all(by_user: ByUser, next_offset: int, now: float) -> None:
+    """Somebody else comes so much later that all others are older than the retention."""
+    payload = next(iter(even_crowd(1, begin=now, interval_s=1.0)))
+    (arrival,) = _arrivals([payload.value])
+    value = repartition.write(arrival.payload, 0, next_offset, arrival.time)
+    by_user.apply("newcomer", next_offset, now, repartition.read(value, None))
+    by_user.publish(now)
+    if by_user.user_count != 1:
+        raise AssertionError(f"{by_user.user_count - 1} users are remembered who are gone")
+
+
+def _text_bytes(record: bytes) -> int:
+    return sum(len(session["context"].encode()) for session in orjson.loads(record)["sessions"])
+
+
+def _objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
 
 
 def _arrivals(values: list[bytes]) -> Iterator[Arrival]:

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.process_meter import Usage, usage_of
 
@@ -35,6 +36,7 @@ class Subject:
     output: str
     own_topics: tuple[str, ...]  # to be removed when it is done
     settings: Mapping[str, str] = field(default_factory=dict)
+    stops_with: tuple[int, ...] = (0,)  # exit codes after SIGTERM
 
 
 def member(name: str, bootstrap_servers: str, input_topic: str, **settings: object) -> Subject:
@@ -64,8 +66,20 @@ def passthrough(name: str, bootstrap_servers: str, topics: tuple[str, ...], *, f
     return Subject(name, command, group_id, topics[:-1], topics[-1], ())
 
 
+class Working(Protocol):
+    """A subject at work, in one process or several."""
+
+    @property
+    def subject(self) -> Subject: ...
+
+    @property
+    def usage(self) -> Usage: ...
+
+    def check(self) -> None: ...
+
+
 class Running:
-    """A subject at work."""
+    """A subject at work, in a process of its own."""
 
     def __init__(self, subject: Subject, process: subprocess.Popen[bytes], log: Path) -> None:
         self.subject = subject
@@ -76,6 +90,11 @@ class Running:
     def usage(self) -> Usage:
         """CPU and memory of the process and its children."""
         return usage_of(self._process.pid)
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text(errors="replace")
 
     def check(self) -> None:
         """Raises SubjectFailed when it has ended by itself."""
@@ -90,12 +109,31 @@ class Running:
             code = self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise SubjectFailed(f"{self.subject.name} did not stop{self._tail()}") from None
-        if code:
+        if code not in self.subject.stops_with:
             raise SubjectFailed(f"{self.subject.name} stopped with {code}{self._tail()}")
 
     def _tail(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        lines = self.log.splitlines()[-LOG_LINES:]
         return "".join(f"\n  {line}" for line in lines)
+
+
+class Team:
+    """Members of one group at work, as one."""
+
+    def __init__(self, members: Sequence[Running]) -> None:
+        self.subject = members[0].subject
+        self._members = members
+
+    @property
+    def usage(self) -> Usage:
+        """CPU and memory of all of them."""
+        cpu_s, rss_bytes = zip(*(member.usage for member in self._members), strict=True)
+        return Usage(sum(cpu_s), sum(rss_bytes))
+
+    def check(self) -> None:
+        """Raises SubjectFailed when one of them has ended by itself."""
+        for member in self._members:
+            member.check()
 
 
 @contextmanager

@@ -130,13 +130,16 @@ class GroupPosition:
         """Let the connections go."""
         self._consumer.close()
 
-    def committed(self) -> int:
-        """Records that the group has done with, over all the topics. They begin at offset 0."""
+    def committed(self) -> dict[str, int]:
+        """Records that the group has done with, by topic. They begin at offset 0."""
+        done = {partition.topic: 0 for partition in self._partitions}
         try:
             found = self._consumer.committed(self._partitions, timeout=TIMEOUT_S)
         except KafkaException:  # its coordinator is not there yet
-            return 0
-        return sum(max(0, partition.offset) for partition in found)
+            return done
+        for partition in found:
+            done[partition.topic] += max(0, partition.offset)
+        return done
 
 
 class Feed:
