@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint type bench all clean
+.PHONY: setup demo test lint type bench peers plots all clean
 
 setup: $(STAMP)
 
@@ -31,7 +31,19 @@ type: setup
 bench: setup
 	$(BIN)/python -m benchmarks all
 
+# the engines that `python -m benchmarks peers` compares with; needs Java 17 and Maven for one of them
+PEERS := benchmarks/peers/.built
+peers: setup
+	@$(PYTHON) -m venv $(PEERS)/quix
+	$(PEERS)/quix/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/quix_requirements.txt
+	mvn --quiet --batch-mode --file benchmarks/peers/kafka_streams/pom.xml package
+
+# the pictures of a report.json that `python -m benchmarks all --json report.json` wrote
+plots: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m benchmarks.plot report.json
+
 all: lint type test demo
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build
+	rm -rf $(VENV) benchmarks/peers/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build

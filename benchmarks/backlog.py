@@ -87,7 +87,7 @@ def work_off(
                 settled_at = len(readings)
             if wall_s > TIMEOUT_S:
                 raise SubjectFailed(f"{subject.name} did {committed[first]} of {count} payloads in {wall_s:.0f} s")
-    samples = _samples(readings, count)
+    samples = samples_of(readings, count)
     settled_share = samples[min(settled_at, len(samples) - 1)].payloads / count
     return cost_of(samples, peak_rss_bytes, max(steady_from, settled_share) if settled_share < 1 else steady_from)
 
@@ -97,7 +97,7 @@ def _is_drained(broker: Broker, reading: Reading, topics: Sequence[str]) -> bool
     return all(sum(broker.ends(topic)) <= reading.committed[topic] for topic in topics)
 
 
-def _samples(readings: Sequence[Reading], count: int) -> list[Sample]:
+def samples_of(readings: Sequence[Reading], count: int) -> list[Sample]:
     """A payload may become less than one record of the next hop: every hop counts by its own end."""
     ends = readings[-1].committed
     return [

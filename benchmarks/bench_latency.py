@@ -72,13 +72,15 @@ def forwarding(broker: Broker, name: str) -> tuple[Callable[[str, str], Subject]
     return lambda topic, _run: member(name, servers, topic), tells_of_record
 
 
-def send_all(line: Line, running: Running, load: Iterator[Payload], rate: Rate, note: Note) -> Turn:
+def send_all(
+    line: Line, running: Running, load: Iterator[Payload], rate: Rate, note: Note, warm_up_s: float = WARM_UP_S
+) -> Turn:
     """Warm up, then measure.
 
     Raises:
         SubjectFailed: not everything arrived.
     """
-    line.send(at_rate(itertools.islice(load, int(WARM_UP_S * rate.per_s)), rate.per_s, "warm up"))
+    line.send(at_rate(itertools.islice(load, int(warm_up_s * rate.per_s)), rate.per_s, "warm up"))
     before, began = running.usage.cpu_s, time.monotonic()
     line.send(at_rate(itertools.islice(load, rate.payloads), rate.per_s, "measured"), note)
     cpu_share = (running.usage.cpu_s - before) / (time.monotonic() - began)

@@ -20,6 +20,7 @@ from benchmarks import (
     bench_latency,
     bench_load,
     bench_memory,
+    bench_peers,
     bench_restore,
     bench_startup,
     bench_throughput,
@@ -211,6 +212,24 @@ def growth(
     crowds = sorted(users or GROWTH_USERS)
     with measuring(json) as run:
         run.show(bench_growth.measure(run.broker, run.steps, users=crowds, payloads=payloads, rounds=rounds))
+
+
+@app.command()
+def peers(
+    payloads: Payloads = PAYLOADS,
+    users: Users = USERS,
+    latency_payloads: Annotated[
+        int, typer.Option(min=0, help="Payloads in a round of the latency; 0 = not measured.")
+    ] = LATENCY_RATE.payloads,
+    rounds: Rounds = 2,
+    json: Json = None,
+) -> None:
+    """The same job with Kafka Streams, Quix Streams and the SDK, as far as `make peers` could install them."""
+    with measuring(json) as run:
+        run.show(bench_peers.throughput(run.broker, run.steps, payloads=payloads, users=users, rounds=rounds))
+        if latency_payloads:
+            rate = Rate(latency_payloads, LATENCY_RATE.per_s)
+            run.show(bench_peers.latency(run.broker, run.steps, rate=rate, rounds=rounds))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,7 +10,12 @@ from pathlib import Path
 
 import orjson
 import pytest
+from rich.console import Console
 
+from benchmarks import bench_peers
+from benchmarks.peers.installed import SDK
+from benchmarks.progress import Steps
+from benchmarks.topics import Broker
 from tests.brokers import CHECKOUT
 
 
@@ -42,3 +48,13 @@ def test_it_measures_and_finds_everything_right(kafka: str, tmp_path: Path, comm
     assert (result["question"], result["wrong"]) == (command.split(maxsplit=1)[0], [])
     assert len(result["ratios"]) == ratios
     assert result["title"] in done.stdout
+
+
+def test_a_peer_does_the_same_job(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_peers, "PEERS", (SDK,))
+    broker, steps = Broker(kafka), Steps(Console(file=io.StringIO()))
+
+    result = bench_peers.throughput(broker, steps, payloads=2000, users=30, rounds=1)
+
+    assert result.wrong == ()
+    assert f"{SDK.name}: whole run / member, 1000 ms" in [ratio.name for ratio in result.ratios]

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from benchmarks import bench_decode, bench_form, cli, machine
 from benchmarks.arrivals import Arrivals, Sent
-from benchmarks.backlog import Sample, cost_of
+from benchmarks.backlog import Reading, Sample, cost_of, samples_of
+from benchmarks.bench_peers import session_mistakes
 from benchmarks.figures import Figure, Result, percentile
 from benchmarks.fold import Fold
 from benchmarks.line import happening_at, tells_of_payload, tells_of_record
@@ -106,6 +107,20 @@ def _as_published(fold: Fold) -> dict[str, bytes | None]:
     return {user: orjson.dumps({**(fold.record(user, END) or {}), "version": 9}) for user in fold.users}
 
 
+def test_sessions_that_a_peer_got_wrong_are_mistakes_and_what_it_does_not_write_is_not() -> None:
+    fold = Fold()
+    for payload in even_crowd(3, begin=END, interval_s=1.0):
+        fold.add(payload)
+    newest = {user: orjson.dumps({"sessions": (fold.record(user, END) or {})["sessions"]}) for user in fold.users}
+    assert session_mistakes(fold, newest) == []
+
+    sessions = orjson.loads(newest["user_000001"])["sessions"]
+    (mistake,) = session_mistakes(fold, newest | {"user_000001": orjson.dumps({"sessions": sessions[1:]})})
+    assert "user_000001" in mistake
+    (mistake,) = session_mistakes(fold, {})
+    assert "3 of 3 users are wrong" in mistake
+
+
 def test_a_user_who_is_older_than_the_lookback_has_no_record() -> None:
     fold = Fold()
     (payload, *_) = even_crowd(1, begin=END, interval_s=1.0)
@@ -177,6 +192,17 @@ def test_cpu_is_counted_by_turns_for_each_function() -> None:
 
     assert [len(figure.values) for figure in figures.values()] == [3, 3]
     assert figures["sum"].median > figures["len"].median >= 0
+
+
+def test_a_hop_counts_by_its_own_end() -> None:
+    """Where a record of the second hop carries many payloads, too."""
+    readings = [
+        Reading(0, 0, {"in": 0, "hop": 0}),
+        Reading(1, 2, {"in": 500, "hop": 0}),
+        Reading(2, 4, {"in": 1000, "hop": 10}),
+    ]
+
+    assert [sample.payloads for sample in samples_of(readings, 1000)] == [0, 250, 1000]
 
 
 # --- the process meter -----------------------------------------------------------------------------------------------
