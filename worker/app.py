@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from worker.errors import ExitCode, Fatal
@@ -16,15 +17,18 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import Clients
 from worker.runtime.clock import Clock, SystemClock
+from worker.runtime.commit_policy import EXACTLY_ONCE_BURST, CommitPolicy
 from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
-from worker.runtime.offsets import Offsets
+from worker.runtime.offsets import PATIENCE_S, PATIENCE_WITH_TRANSACTIONS_S, Offsets
 from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, Outbox
 from worker.runtime.ownership import Ownership
 from worker.runtime.poll_loop import LoopPolicy, PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
 from worker.runtime.task import Channels, SessionTask, Task, TaskId, UserTask
+from worker.runtime.transactional_checkpoint import TransactionalCheckpoint
+from worker.runtime.transactional_outbox import TransactionalOutbox
 from worker.settings import Settings
 from worker.stop_signals import StopSignals
 from worker.topics import TopicReport, ensure_topics
@@ -85,32 +89,43 @@ class Service:
         self._clock = clock
         policy = _loop_policy(settings)
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
-        self._outbox = Outbox(
-            clients.producer,
-            lambda: ownership.check(),  # noqa: PLW0108 - it is made below
-            limits,
-            clock,
-            patience_s=policy.flush_timeout_s,
-        )
+        self._outbox = self._make_outbox(clients, lambda: ownership.check(), limits)  # noqa: PLW0108 - it is made below
         self._channels = self._make_channels()
         self._link_policy = link_policy(settings)
         self._user_policy = user_policy(settings, limits[settings.output_topic] - MAX_RECORD_OVERHEAD_BYTES)
         refusals = Refusals(self._channels, clock, policy.flush_timeout_s, lambda: list(assignment.tasks.values()))
-        checkpoint = Checkpoint(self._outbox, refusals.settle, clock, self.metrics)
+        checkpoint = self._make_checkpoint(refusals)
         self._consumer = clients.consumer(checkpoint.on_commit)
         assignment = Assignment(
             self._make_task,
-            Offsets(clients.admin, clients.reader, clock),
+            Offsets(
+                clients.admin,
+                clients.reader,
+                clock,
+                PATIENCE_WITH_TRANSACTIONS_S if settings.is_exactly_once else PATIENCE_S,
+            ),
             checkpoint,
             self._outbox,
             clock,
             restore_s=_restore_by_time_s(settings),
             close_timeout_s=policy.flush_timeout_s,
+            asks_broker=settings.is_exactly_once,
         )
         ownership = Ownership(self._consumer, assignment, checkpoint, clock, policy.session_timeout_s)
         self.loop = PollLoop(
             policy, self._consumer, assignment, ownership, checkpoint, self._outbox, clock, self.metrics
         )
+
+    def _make_outbox(self, clients: Clients, may_produce: Callable[[], None], limits: dict[str, int]) -> Outbox:
+        patience_s = _loop_policy(self._settings).flush_timeout_s
+        if self._settings.is_exactly_once:
+            return TransactionalOutbox(clients.transactional_producer, may_produce, limits, self._clock, patience_s)
+        return Outbox(clients.producer, may_produce, limits, self._clock, patience_s)
+
+    def _make_checkpoint(self, refusals: Refusals) -> Checkpoint:
+        if isinstance(self._outbox, TransactionalOutbox):
+            return TransactionalCheckpoint(self._outbox, self._clock, self.metrics)
+        return Checkpoint(self._outbox, refusals.settle, self._clock, self.metrics)
 
     def _make_channels(self) -> Channels:
         settings = self._settings
@@ -155,7 +170,9 @@ def _loop_policy(settings: Settings) -> LoopPolicy:
     return LoopPolicy(
         topics=(settings.input_topic, settings.repartition_topic),
         publish_interval_s=settings.publish_interval_ms / 1000,
-        commit_interval_s=settings.commit_interval_s,
+        commit=CommitPolicy(
+            settings.effective_commit_interval_s, EXACTLY_ONCE_BURST if settings.is_exactly_once else 1
+        ),
         flush_timeout_s=settings.delivery_timeout_ms / 1000 + 1,  # by then every record has its fate
         session_timeout_s=settings.effective_session_timeout_ms / 1000,
         stop_timeout_s=LAST_CHECKPOINT_S,

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 _PANELS = {
     "Kafka": (
         *("bootstrap_servers", "group_id", "group_protocol", "session_timeout_ms", "heartbeat_interval_ms"),
-        *("processing_guarantee", "kafka", "config"),
+        *("processing_guarantee", "instance_id", "kafka", "config"),
     ),
     "Topics": (
         *("input_topic", "output_topic", "dlq_topic", "repartition_topic", "session_output_topic", "create_topics"),

@@ -117,7 +117,7 @@ def group_status(admin: Admin, settings: Settings, partitions: Mapping[str, int]
     ages = _ages(settings, unread)
     after = before
     if owners.keys() & unread.keys():
-        time.sleep(min(LONGEST_LOOK_S, settings.commit_interval_s + 0.5))
+        time.sleep(min(LONGEST_LOOK_S, settings.effective_commit_interval_s + 0.5))
         after = group.committed(keys)
     return GroupStatus(
         settings.group_id,

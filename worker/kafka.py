@@ -47,6 +47,7 @@ from worker.kafka_config import (
     consumer_config,
     producer_config,
     reader_config,
+    transactional_config,
 )
 from worker.settings import Settings
 
@@ -85,6 +86,7 @@ __all__ = [  # the rest of the project imports these from here
     "murmur2",
     "producer_config",
     "reader_config",
+    "transactional_config",
 ]
 
 
@@ -128,6 +130,7 @@ MEANINGS: dict[Meaning, tuple[str, ...]] = {
         *("_INVALID_ARG", "_NOT_CONFIGURED", "TOPIC_EXCEPTION", "INVALID_GROUP_ID", "INVALID_SESSION_TIMEOUT"),
         *("INCONSISTENT_GROUP_PROTOCOL", "UNSUPPORTED_ASSIGNOR", "UNSUPPORTED_VERSION", "_UNSUPPORTED_FEATURE"),
         *("UNSUPPORTED_COMPRESSION_TYPE", "INVALID_REQUIRED_ACKS", "UNSUPPORTED_FOR_MESSAGE_FORMAT"),
+        "INVALID_TRANSACTION_TIMEOUT",
     ),
     Meaning.CLIENT_FATAL: (
         *(
@@ -153,6 +156,7 @@ MEANINGS: dict[Meaning, tuple[str, ...]] = {
             "UNKNOWN_PRODUCER_ID",
             "OFFSET_METADATA_TOO_LARGE",
         ),
+        *("INVALID_TXN_STATE", "TRANSACTION_COORDINATOR_FENCED", "TRANSACTION_ABORTABLE"),
     ),
     Meaning.RETRIABLE: (
         *("BROKER_NOT_AVAILABLE", "LEADER_NOT_AVAILABLE", "NOT_LEADER_FOR_PARTITION", "REPLICA_NOT_AVAILABLE"),

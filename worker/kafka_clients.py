@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from worker.kafka import (
@@ -18,9 +19,17 @@ from worker.kafka import (
     meaning_of,
     producer_config,
     reader_config,
+    transactional_config,
     translate,
 )
-from worker.runtime.clients import Committed, ConsumerLike, Delivered, ProducerLike, ReaderLike
+from worker.runtime.clients import (
+    Committed,
+    ConsumerLike,
+    Delivered,
+    ProducerLike,
+    ReaderLike,
+    TransactionalProducerLike,
+)
 from worker.settings import Settings
 from worker.topics import TopicReport
 
@@ -39,6 +48,7 @@ class KafkaClients:
         limits = [topic.max_message_bytes for topic in report.topics.values()]
         self._largest_record_bytes = max(limits)
         self._batch_bytes = min(LARGEST_BATCH_BYTES, *limits)
+        self._transactional_id = f"{settings.group_id}-{settings.instance_id or uuid.uuid4()}"
 
     def consumer(self, on_commit: Committed) -> ConsumerLike:
         """The group's consumer; it joins when it subscribes."""
@@ -50,11 +60,19 @@ class KafkaClients:
 
     def producer(self, on_delivery: Delivered) -> ProducerLike:
         """An idempotent producer for all topics."""
+        return cast(ProducerLike, self._producer(on_delivery, {}))
+
+    def transactional_producer(self, on_delivery: Delivered, *, one_by_one: bool) -> TransactionalProducerLike:
+        """A producer for all topics, always with the same transactional id: the newest one fences those before it."""
+        config = transactional_config(self._settings, self._transactional_id, one_by_one=one_by_one)
+        return cast(TransactionalProducerLike, self._producer(on_delivery, config))
+
+    def _producer(self, on_delivery: Delivered, more: Mapping[str, object]) -> Producer:
         config = producer_config(
             self._settings, max_message_bytes=self._largest_record_bytes, batch_bytes=self._batch_bytes
         )
         try:
-            return cast(ProducerLike, Producer({**config, "on_delivery": on_delivery}))
+            return Producer({**config, **more, "on_delivery": on_delivery})
         except KafkaException as exc:
             raise translate(exc, "setting up the producer") from exc
 

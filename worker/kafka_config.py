@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from worker import kafka_properties
@@ -41,13 +42,15 @@ def consumer_config(settings: Settings, *, partition_eof: bool = False) -> Clien
             "session.timeout.ms": settings.session_timeout_ms,
             "heartbeat.interval.ms": settings.heartbeat_interval_ms,
         }
+    if settings.instance_id:
+        config["group.instance.id"] = settings.instance_id
     return _client(settings, config, without=kafka_properties.PRODUCER_ONLY)
 
 
 def reader_config(settings: Settings) -> ClientConfig:
     """A consumer outside of any group: `assign` with explicit offsets, never `subscribe`, never `commit`."""
     config = {"group.id": f"{settings.group_id}-reader", "enable.partition.eof": True, **_READING}
-    membership = {"group.instance.id", "group.remote.assignor", "group.protocol.type"}
+    membership = {"group.remote.assignor", "group.protocol.type"}
     return _client(settings, config, without=kafka_properties.PRODUCER_ONLY | membership)
 
 
@@ -77,6 +80,18 @@ def producer_config(
         "delivery.report.only.error": True,
     }
     return _client(settings, config, without=kafka_properties.CONSUMER_ONLY)
+
+
+def transactional_config(settings: Settings, transactional_id: str, *, one_by_one: bool) -> ClientConfig:
+    """What makes a transactional producer of an idempotent one. `one_by_one`: no two records travel in one batch."""
+    config = ClientConfig(
+        {"transactional.id": transactional_id, "transaction.timeout.ms": settings.transaction_timeout_ms}
+    )
+    if one_by_one:
+        config["batch.num.messages"] = 1
+    if "debug" not in settings.kafka:
+        config["logger"] = transactions_log()
+    return config
 
 
 def admin_config(settings: Settings) -> ClientConfig:
@@ -119,18 +134,37 @@ def _client(settings: Settings, config: dict[str, Any], *, without: frozenset[st
 _NOISE = frozenset(
     {"FAIL", "ERROR", "DISCONNECT", "CLSDISC", "CONFWARN", "REQTMOUT", "CONNECT", "HBUPDATE", "TERMINATE"}
 )
+# A transaction that fails ends its producer, and another one takes its place: nothing to be alarmed about.
+_OF_TRANSACTIONS = frozenset({"FATAL", "TXNERR", "GETPID"})
 
 
 def client_log() -> logging.Logger:
     """The logger of librdkafka's lines: its levels, but the noise of connections, and all below a warning, is DEBUG."""
-    logger = logging.getLogger("librdkafka")
-    if _demote_noise not in logger.filters:
-        logger.addFilter(_demote_noise)
+    return _log("librdkafka", _demote_noise)
+
+
+def transactions_log() -> logging.Logger:
+    """The same for a transactional producer, where the end of a transaction is DEBUG, too."""
+    return _log("librdkafka.transactions", _demote_ends_of_transactions)
+
+
+def _log(name: str, demote: Callable[[logging.LogRecord], bool]) -> logging.Logger:
+    logger = logging.getLogger(name)
+    if demote not in logger.filters:
+        logger.addFilter(demote)
     return logger
 
 
 def _demote_noise(record: logging.LogRecord) -> bool:
+    return _demote(record, _NOISE)
+
+
+def _demote_ends_of_transactions(record: logging.LogRecord) -> bool:
+    return _demote(record, _NOISE | _OF_TRANSACTIONS)
+
+
+def _demote(record: logging.LogRecord, facilities: frozenset[str]) -> bool:
     facility = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-    if facility in _NOISE or record.levelno < logging.WARNING:
+    if facility in facilities or record.levelno < logging.WARNING:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return logging.getLogger(record.name).isEnabledFor(record.levelno)

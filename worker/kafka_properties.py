@@ -41,6 +41,7 @@ _SECRET_WORDS = ("password", "passphrase", "secret", ".pem", "ssl_key")
 REFUSED = {
     "bootstrap.servers": "use the setting bootstrap_servers",
     "group.id": "use the setting group_id",
+    "group.instance.id": "use the setting instance_id",
     "group.protocol": "use the setting group_protocol",
     "session.timeout.ms": "use the setting session_timeout_ms",
     "heartbeat.interval.ms": "use the setting heartbeat_interval_ms",
@@ -61,7 +62,7 @@ REFUSED = {
     "max.in.flight": "the idempotent producer sets it so that order holds",
     "queuing.strategy": "records of one key must stay in order",
     "partitioner": "the chat layer's join needs the Java default (murmur2_random) on every topic",
-    "transactional.id": "processing_guarantee decides whether there are transactions",
+    "transactional.id": "processing_guarantee decides whether there are transactions, instance_id whose they are",
     "delivery.report.only.error": "a checkpoint must know the fate of every record",
     "message.max.bytes": "it follows the topics' max.message.bytes",
     "batch.size": "it follows the topics' max.message.bytes: a batch beyond it would fail all records in it",
@@ -86,7 +87,7 @@ def _names(text: str) -> frozenset[str]:
 CONSUMER_ONLY = _names(
     """
     auto.commit.interval.ms check.crcs coordinator.query.interval.ms fetch.error.backoff.ms fetch.max.bytes
-    fetch.message.max.bytes fetch.min.bytes fetch.queue.backoff.ms fetch.wait.max.ms group.instance.id
+    fetch.message.max.bytes fetch.min.bytes fetch.queue.backoff.ms fetch.wait.max.ms
     group.protocol.type group.remote.assignor max.poll.interval.ms max.poll.records queued.max.messages.kbytes
     queued.min.messages share.acknowledgement.mode offset.store.sync.interval.ms
     """
@@ -165,6 +166,7 @@ _POSITIVE = frozenset(
         "queue.buffering.max.messages",
         "topic.metadata.refresh.interval.ms",
         "delivery.timeout.ms",
+        "transaction.timeout.ms",
         "max.poll.interval.ms",
     }
 )

@@ -30,8 +30,11 @@ from worker.kafka_properties import ALIASES, is_secret, refusal
 
 CONSUMER_PROTOCOL_SESSION_MS = 45_000  # the broker's default, and its minimum; the client cannot change it
 LONGEST_DELIVERY_MS = 30_000
+LONGEST_TRANSACTION_MS = 10_000  # how long a dead member's transaction may keep readers waiting (Kafka Streams' value)
 SHARE_OF_SESSION_FOR_DELIVERY = 0.8  # leaves a heartbeat's time between the last delivery and the end of the session
+EXACTLY_ONCE_COMMIT_INTERVAL_S = 0.1  # readers wait for it
 HEARTBEATS_PER_SESSION = 3
+COMMITS_PER_TRANSACTION_TIMEOUT = 2
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -95,7 +98,11 @@ class Settings(BaseModel):
     include_email: bool = Field(True, description="Write the user's e-mail address into the record.")
 
     processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
-        "at_least_once", description="`at_least_once`: repeats are possible and harmless (`exactly_once`: not yet)."
+        "at_least_once",
+        description="`at_least_once`: repeats are possible and harmless; `exactly_once`: in transactions.",
+    )
+    instance_id: str = Field(
+        "", description="This member's name, its own and the same after a restart: static membership; empty = off."
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description="Group protocol of the broker: `classic`, or `consumer` (Kafka 4.0 and newer)."
@@ -113,7 +120,9 @@ class Settings(BaseModel):
         True, description="Expire users by the wall clock where no records arrive; off for back-fills of old topics."
     )
     idle_after_s: Number = Field(10.0, gt=0, description="A partition is idle after this many seconds at its end.")
-    commit_interval_s: Number = Field(1.0, gt=0, le=3600, description="Seconds between two checkpoints.")
+    commit_interval_s: Number = Field(
+        1.0, gt=0, le=3600, description="Seconds between two checkpoints (`exactly_once`: 0.1 unless told otherwise)."
+    )
     publish_interval_ms: int = Field(
         0,
         ge=0,
@@ -148,12 +157,39 @@ class Settings(BaseModel):
         return self.session_timeout_ms
 
     @property
+    def is_exactly_once(self) -> bool:
+        return self.processing_guarantee == "exactly_once"
+
+    @property
+    def effective_commit_interval_s(self) -> float:
+        """Seconds between two checkpoints. With exactly_once nobody sees a record before, so it is short."""
+        if self.is_exactly_once and "commit_interval_s" not in self.model_fields_set:
+            return EXACTLY_ONCE_COMMIT_INTERVAL_S
+        return self.commit_interval_s
+
+    @property
+    def transaction_timeout_ms(self) -> int:
+        """When the broker takes an open transaction back: before another member may own its partitions."""
+        return self._given_ms("transaction.timeout.ms") or min(LONGEST_TRANSACTION_MS, self._most_of_the_session_ms)
+
+    @property
     def delivery_timeout_ms(self) -> int:
         """When a record that waits in the producer is given up: always before another member may own its partition."""
-        given = self.kafka.get("delivery.timeout.ms")
-        if given is not None:
-            return int(reveal(given))
-        return min(LONGEST_DELIVERY_MS, int(self.effective_session_timeout_ms * SHARE_OF_SESSION_FOR_DELIVERY))
+        longest = self.transaction_timeout_ms if self.is_exactly_once else LONGEST_DELIVERY_MS
+        return self._given_ms("delivery.timeout.ms") or min(longest, self._most_of_the_session_ms)
+
+    @property
+    def _most_of_the_session_ms(self) -> int:
+        return int(self.effective_session_timeout_ms * SHARE_OF_SESSION_FOR_DELIVERY)
+
+    def _given_ms(self, name: str) -> int | None:
+        given = self.kafka.get(name)
+        return None if given is None else int(reveal(given))
+
+    @field_validator("instance_id")
+    @classmethod
+    def _stripped(cls, value: str) -> str:
+        return value.strip()
 
     @field_validator("bootstrap_servers", "group_id")
     @classmethod
@@ -182,13 +218,6 @@ class Settings(BaseModel):
         except re.error as exc:
             raise PydanticCustomError("expected", "expected a regular expression ({text})", {"text": str(exc)}) from exc
         return value
-
-    @field_validator("processing_guarantee")
-    @classmethod
-    def _is_built(cls, value: str) -> str:
-        return _checked(
-            value, "expected at_least_once; exactly_once is not in this version", holds=value != "exactly_once"
-        )
 
     @field_validator("http_address", "session_output_topic")
     @classmethod
@@ -219,7 +248,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
-        wrong = [*_same_topics(self), *_timeouts(self)]
+        wrong = [*_same_topics(self), *_timeouts(self), *_transaction(self)]
         if wrong:
             raise _several(wrong)
         return self
@@ -265,6 +294,27 @@ def _timeouts(settings: Settings) -> list[Problem]:
             "what a stopped member left in its queue must be dead before its successor works"
         )
         wrong.append(Problem("kafka", text, prop="delivery.timeout.ms"))
+    return wrong
+
+
+def _transaction(settings: Settings) -> list[Problem]:
+    wrong: list[Problem] = []
+    if not settings.is_exactly_once:
+        return wrong
+    session, longest = settings.effective_session_timeout_ms, settings.transaction_timeout_ms
+    if longest >= session:
+        text = (
+            f"expected less than the session timeout ({session}), got {longest}: "
+            "a dead member's transaction must be over before its successor works"
+        )
+        wrong.append(Problem("kafka", text, prop="transaction.timeout.ms"))
+    if settings.delivery_timeout_ms > longest:
+        text = f"expected at most transaction.timeout.ms ({longest}), got {settings.delivery_timeout_ms}"
+        wrong.append(Problem("kafka", text, prop="delivery.timeout.ms"))
+    interval_ms = settings.effective_commit_interval_s * 1000
+    if interval_ms * COMMITS_PER_TRANSACTION_TIMEOUT > longest:
+        text = f"expected at most half of transaction.timeout.ms ({longest}), got {interval_ms:.0f} ms"
+        wrong.append(Problem("commit_interval_s", text))
     return wrong
 
 

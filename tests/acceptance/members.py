@@ -126,6 +126,10 @@ class Group:
         self._members.append(member)
         return member
 
+    def expect_exit(self, member: Member) -> None:
+        """It will end by itself."""
+        self._dismissed.add(member.name)
+
     def dismiss(self, *members: Member, number: int = signal.SIGTERM) -> None:
         """Ask the members to end clean, and go on."""
         for member in members:

@@ -27,9 +27,12 @@ def test_two_members_publish_what_the_oracle_says(make_job: MakeJob) -> None:
     assert len(job.sent) - len(expected.dead_letters) - expected.skipped.total() >= 10_000
 
 
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize("group_protocol", ["classic", "consumer"])
-def test_a_third_member_joins_and_the_first_leaves_under_load(make_job: MakeJob, group_protocol: str) -> None:
-    job = make_job(group_protocol=group_protocol)
+def test_a_third_member_joins_and_the_first_leaves_under_load(
+    make_job: MakeJob, group_protocol: str, guarantee: str
+) -> None:
+    job = make_job(group_protocol=group_protocol, processing_guarantee=guarantee)
     first = job.group.start("first")
     job.group.start("second")
     job.group.wait_for_owners(2)

@@ -80,9 +80,10 @@ class Feed:
             self._failures.append(error)
 
 
-def read_topic(bootstrap: str, topic: str) -> dict[int, list[Record]]:
-    """Everything that a topic holds now, by partition, in the order of its log."""
+def read_topic(bootstrap: str, topic: str, *, uncommitted: bool = False) -> dict[int, list[Record]]:
+    """What a topic holds now, by partition, in the order of its log; `uncommitted`: also what was taken back."""
     consumer = Consumer({
+        "isolation.level": "read_uncommitted" if uncommitted else "read_committed",
         "bootstrap.servers": bootstrap, "group.id": "reads-without-a-group", "enable.auto.commit": False,
         "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.message.max.bytes": ROOM_BYTES, **QUIET,
     })  # fmt: skip

@@ -50,7 +50,7 @@ class FakeSeam:
         self.clients: Clients = FakeClients(self._broker)
 
     def values(self, partition: int) -> list[bytes | None]:
-        return [message.value() for message in self._broker.logs[self.topic, partition]]
+        return [message.value() for message in self._broker.logs[self.topic, partition] if message is not None]
 
     def all_values(self) -> list[bytes | None]:
         return [message.value() for message in self._broker.records(self.topic)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, Message, TopicPartition
@@ -47,16 +48,20 @@ class Stored(NamedTuple):
     metadata: str | None
 
 
-def kafka_error(code: int, *, fatal: bool = False) -> KafkaError:
-    return KafkaError(code, None, fatal)
+def kafka_error(code: int, *, fatal: bool = False, ends_transaction: bool = False) -> KafkaError:
+    return KafkaError(code, None, fatal, False, ends_transaction)
 
 
 class FakeBroker:
-    """Logs, committed offsets, and who is a member. `journal` tells what happened, in order."""
+    """Logs, committed offsets, who is a member, and transactions. `journal` tells what happened, in order.
+
+    Records of a transaction come into the log when it is committed, with a marker behind them (None): what a reader
+    sees that reads what is committed.
+    """
 
     def __init__(self, topics: Mapping[str, int], clock: FakeClock) -> None:
         self.clock = clock
-        self.logs: dict[Key, list[Message]] = {
+        self.logs: dict[Key, list[Message | None]] = {
             (topic, partition): [] for topic, partitions in topics.items() for partition in range(partitions)
         }
         self.starts: dict[Key, int] = dict.fromkeys(self.logs, 0)
@@ -68,6 +73,9 @@ class FakeBroker:
         self.is_down = False
         self.expelled: set[object] = set()
         self.journal: list[tuple[object, ...]] = []
+        self.transactions: dict[str, Transaction] = {}  # by transactional id
+        self.refuse_transactions: deque[int] = deque()  # error codes for the next commits of transactions; 0 = accept
+        self.is_silent = False  # transactions are committed, and nobody hears of it
 
     def partitions(self, topic: str) -> int:
         return sum(name == topic for name, _ in self.logs)
@@ -98,7 +106,8 @@ class FakeBroker:
     def end(self, at: Key) -> int:
         return self.starts[at] + len(self.logs[at])
 
-    def message(self, at: Key, offset: int) -> Message:
+    def message(self, at: Key, offset: int) -> Message | None:
+        """The record there; None = a marker."""
         return self.logs[at][offset - self.starts[at]]
 
     def delete_before(self, at: Key, offset: int) -> None:
@@ -108,7 +117,8 @@ class FakeBroker:
 
     def records(self, topic: str) -> list[Message]:
         """All records of a topic, partition by partition."""
-        return [message for (name, _), log in sorted(self.logs.items()) if name == topic for message in log]
+        logs = [log for (name, _), log in sorted(self.logs.items(), key=lambda item: item[0]) if name == topic]
+        return [message for log in logs for message in log if message is not None]
 
     def newest(self, topic: str) -> dict[bytes | None, bytes | None]:
         """What compaction would leave."""
@@ -125,6 +135,20 @@ class FakeBroker:
             self.journal.append(("committed", (item.topic, item.partition), item.offset))
         return None
 
+    def end_transaction(self, transaction: Transaction, *, commit: bool) -> None:
+        """Its records become visible and its offsets count, or neither."""
+        touched = dict.fromkeys((queued.topic, partition) for queued, partition in transaction.records)
+        if commit:
+            for queued, partition in transaction.records:
+                self.append(queued.topic, queued.key, queued.value, headers=queued.headers, partition=partition)
+                self.journal.append(("visible", queued.topic, queued.key))
+            for at, stored in transaction.offsets.items():
+                self.commits[at] = stored
+                self.journal.append(("committed", at, stored.offset))
+        for at in touched:
+            self.logs[at].append(None)
+        transaction.records, transaction.offsets = [], {}
+
     def verdict(self, topic: str, batch: Iterable[Queued]) -> KafkaError | None:
         """One bad record fails the whole batch."""
         if topic in self.refuse_deliveries:
@@ -135,6 +159,15 @@ class FakeBroker:
         if limit is not None and any(queued.size > limit for queued in batch):
             return kafka_error(KafkaError.MSG_SIZE_TOO_LARGE)
         return None
+
+
+@dataclass
+class Transaction:
+    """What a transactional id has open. The producer with the newest epoch is the only one that may go on."""
+
+    epoch: int = 0
+    records: list[tuple[Queued, int]] = field(default_factory=list)  # and their partition
+    offsets: dict[Key, Stored] = field(default_factory=dict)
 
 
 class Queued(NamedTuple):

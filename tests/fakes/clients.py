@@ -11,6 +11,7 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined] # re-
 from tests.fakes.broker import FakeBroker, Key, kafka_error
 from tests.fakes.consumer import FakeConsumer
 from tests.fakes.producer import FakeProducer
+from tests.fakes.transactional_producer import FakeTransactionalProducer
 from worker.runtime.clients import Committed, Delivered
 
 
@@ -29,9 +30,12 @@ class FakeReader:
         for at, offset in self._at.items():
             if self._broker.is_down:
                 break
-            if offset < self._broker.end(at):
-                self._at[at] = offset + 1
-                return self._broker.message(at, offset)
+            while offset < self._broker.end(at):
+                message = self._broker.message(at, offset)
+                offset += 1
+                self._at[at] = offset
+                if message is not None:
+                    return message
             if at not in self._said_end:
                 self._said_end.add(at)
                 return Message(*at, offset, error=kafka_error(KafkaError._PARTITION_EOF))
@@ -86,9 +90,9 @@ class FakeAdmin:
         if spec is OffsetSpec.latest():  # type: ignore[no-untyped-call]
             return Offset(self._broker.end(at), -1)
         for offset in range(self._broker.start(at), self._broker.end(at)):
-            timestamp = self._broker.message(at, offset).timestamp()[1]
-            if timestamp >= spec._value:
-                return Offset(offset, timestamp)
+            message = self._broker.message(at, offset)
+            if message is not None and message.timestamp()[1] >= spec._value:
+                return Offset(offset, message.timestamp()[1])
         return Offset(-1, -1)
 
 
@@ -101,6 +105,7 @@ class FakeClients:
         self.producers: list[FakeProducer] = []
         self._broker = broker
         self._max_bytes = max_bytes
+        self.transactional_id = f"id-{id(self)}"
 
     def consumer(self, on_commit: Committed) -> FakeConsumer:
         self.consumers.append(FakeConsumer(self._broker, on_commit))
@@ -109,6 +114,13 @@ class FakeClients:
     def producer(self, on_delivery: Delivered) -> FakeProducer:
         self.producers.append(FakeProducer(self._broker, on_delivery, max_bytes=self._max_bytes))
         return self.producers[-1]
+
+    def transactional_producer(self, on_delivery: Delivered, *, one_by_one: bool) -> FakeTransactionalProducer:
+        producer = FakeTransactionalProducer(
+            self._broker, on_delivery, self.transactional_id, max_bytes=self._max_bytes, one_by_one=one_by_one
+        )
+        self.producers.append(producer)
+        return producer
 
     def reader(self) -> FakeReader:
         return FakeReader(self._broker)

@@ -23,6 +23,7 @@ class FakeConsumer:
         self.broker = broker
         self.wanted: list[Key] | None = None  # what it is given when it subscribes; None = every partition
         self.is_closed = False
+        self.has_forgotten_itself = False  # the client knows that it is counted out, and its callbacks do not yet
         self.refuse_assign: deque[int] = deque()  # error codes for the next `incremental_assign`
         self._on_commit = on_commit
         self._callbacks: dict[str, Rebalanced] = {}
@@ -114,6 +115,9 @@ class FakeConsumer:
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         self._reach(timeout)
+        if any(transaction.offsets for transaction in self.broker.transactions.values()):
+            self.broker.clock.sleep(timeout)  # what they will be is open
+            raise KafkaException(kafka_error(KafkaError._TIMED_OUT))
         if self.broker.refuse_reads:
             raise KafkaException(kafka_error(self.broker.refuse_reads.popleft()))
         out = []
@@ -156,6 +160,17 @@ class FakeConsumer:
             return OFFSET_INVALID, OFFSET_INVALID
         return self.broker.start(at), self.broker.end(at)
 
+    def memberid(self) -> str | None:
+        return f"member-{id(self)}" if self._is_somebody else None
+
+    def consumer_group_metadata(self) -> object:
+        """What the broker sees in it: the member, or nobody at all."""
+        return self if self._is_somebody else None
+
+    @property
+    def _is_somebody(self) -> bool:
+        return bool(self._callbacks) and not self.has_forgotten_itself
+
     def close(self) -> None:
         self.unsubscribe()
         self._answer_commits()
@@ -185,10 +200,13 @@ class FakeConsumer:
         if not self.broker.start(at) <= offset <= self.broker.end(at):
             self._broken.add(at)
             return Message(*at, offset, error=kafka_error(KafkaError._AUTO_OFFSET_RESET))
-        if offset == self.broker.end(at):
-            return None
-        self._next[at] = self._position[at] = offset + 1
-        return self.broker.message(at, offset)
+        while offset < self.broker.end(at):
+            message = self.broker.message(at, offset)
+            offset += 1
+            self._next[at] = self._position[at] = offset
+            if message is not None:
+                return message
+        return None
 
     def _reach(self, timeout: float) -> None:
         if self.broker.is_down:

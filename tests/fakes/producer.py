@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from confluent_kafka import KafkaError, KafkaException
 
 from tests.fakes.broker import FakeBroker, Key, Queued, kafka_error
@@ -71,20 +73,30 @@ class FakeProducer:
             self._reports.append((queued, kafka_error(KafkaError._MSG_TIMED_OUT)))
         if self._broker.is_down:
             return
+        for (topic, partition), batch in self._batches():
+            error = self._broker.verdict(topic, batch)
+            for queued in batch:
+                if error is not None:
+                    self._refused(queued, error)
+                else:
+                    self._accepted(queued, partition)
+
+    def _batches(self) -> Iterator[tuple[Key, list[Queued]]]:
+        """What travels together."""
         batches: dict[Key, list[Queued]] = {}
         for queued in self._queue:
             partitions = self._broker.partitions(queued.topic) or 1
             at = queued.topic, 0 if queued.key is None else partition_of(queued.key, partitions)
             batches.setdefault(at, []).append(queued)
         self._queue = []
-        for (topic, partition), batch in batches.items():
-            error = self._broker.verdict(topic, batch)
-            for queued in batch:
-                if error is not None:
-                    self._reports.append((queued, error))
-                    continue
-                self._broker.append(topic, queued.key, queued.value, headers=queued.headers, partition=partition)
-                self._broker.journal.append(("delivered", topic, queued.key))
+        yield from batches.items()
+
+    def _refused(self, queued: Queued, error: KafkaError) -> None:
+        self._reports.append((queued, error))
+
+    def _accepted(self, queued: Queued, partition: int) -> None:
+        self._broker.append(queued.topic, queued.key, queued.value, headers=queued.headers, partition=partition)
+        self._broker.journal.append(("delivered", queued.topic, queued.key))
 
     def _serve(self) -> int:
         reports, self._reports = self._reports, []

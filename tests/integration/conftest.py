@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.members import Member
+from tests.integration.running import Bench, MakeBench
 from tests.integration.shell import PARTITIONS, Shell
 from worker.kafka import Admin
 from worker.settings import Settings
@@ -39,3 +40,20 @@ def member(shell: Shell, tmp_path: Path) -> Iterator[Member]:
     yield one
     one.terminate()
     one.wait_exit()
+
+
+@pytest.fixture
+def make_bench(kafka: str, unique: Callable[[str], str], tmp_path: Path) -> Iterator[MakeBench]:
+    """`make_bench(partitions=…, **settings)`: topics and a group without members. One per test."""
+    benches: list[Bench] = []
+
+    def make(*, partitions: int = 2, bootstrap: str = kafka, **settings: object) -> Bench:
+        assert not benches
+        benches.append(Bench(bootstrap, unique, tmp_path, partitions=partitions, **settings))
+        return benches[0]
+
+    yield make
+    for bench in benches:
+        bench.group.close()
+        if bench.bootstrap == kafka:
+            bench.delete_topics()

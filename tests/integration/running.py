@@ -34,6 +34,8 @@ from worker.partitioner import partition_of
 
 SESSION_TIMEOUT_MS = 3000
 REQUEST_TIMEOUT_S = 10.0
+USERS = 50
+SHOWN = 200  # actions of a session in a record
 OURS = {"message.timestamp.type": "LogAppendTime"}
 HOP = {**OURS, "cleanup.policy": "delete", "retention.ms": "-1"}
 
@@ -181,6 +183,31 @@ class Bench:
                 assert letter is not None
                 found.append((letter, record))
         return found
+
+
+class Load:
+    """Numbered payloads of many users, one session each, and what their records must say in the end."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._began = time.time() - 60
+        self._sent = 0
+
+    def send(self, payloads: int) -> None:
+        for _ in range(payloads):
+            user = self._sent % USERS
+            self._bench.send(f"ps_{user}", f"user_{user}", str(self._sent), at=self._began + self._sent / 1000)
+            self._sent += 1
+
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        return {
+            f"user_{user}": [str(number) for number in range(user, self._sent, USERS)][-SHOWN:]
+            for user in range(min(USERS, self._sent))
+        }
+
+
+MakeBench = Callable[..., Bench]
 
 
 def _texts(record: dict[str, Any]) -> list[str]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,55 +11,11 @@ from schemas.dead_letter import own_headers
 from tests.acceptance.members import Member
 from tests.acceptance.topic_log import create_topic
 from tests.brokers import MavenKafka, free_port
-from tests.integration.running import HOP, OURS, SESSION_TIMEOUT_MS, Bench
+from tests.integration.running import HOP, OURS, SESSION_TIMEOUT_MS, Load, MakeBench
 from worker.errors import ExitCode
 
 STOP_S = 10.0
 STOP_WITHOUT_BROKER_S = 15.0
-USERS = 50
-SHOWN = 200  # actions of a session in a record
-
-MakeBench = Callable[..., Bench]
-
-
-@pytest.fixture
-def make_bench(kafka: str, unique: Callable[[str], str], tmp_path: Path) -> Iterator[MakeBench]:
-    """`make_bench(partitions=…, **settings)`: topics and a group without members. One per test."""
-    benches: list[Bench] = []
-
-    def make(*, partitions: int = 2, bootstrap: str = kafka, **settings: object) -> Bench:
-        assert not benches
-        benches.append(Bench(bootstrap, unique, tmp_path, partitions=partitions, **settings))
-        return benches[0]
-
-    yield make
-    for bench in benches:
-        bench.group.close()
-        if bench.bootstrap == kafka:
-            bench.delete_topics()
-
-
-class Load:
-    """Numbered payloads of many users, one session each, and what their records must say in the end."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._began = time.time() - 60
-        self._sent = 0
-
-    def send(self, payloads: int) -> None:
-        for _ in range(payloads):
-            user = self._sent % USERS
-            self._bench.send(f"ps_{user}", f"user_{user}", str(self._sent), at=self._began + self._sent / 1000)
-            self._sent += 1
-
-    @property
-    def texts(self) -> dict[str, list[str]]:
-        return {
-            f"user_{user}": [str(number) for number in range(user, self._sent, USERS)][-SHOWN:]
-            for user in range(min(USERS, self._sent))
-        }
-
 
 # --- stopping and starting ---
 

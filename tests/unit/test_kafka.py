@@ -25,8 +25,10 @@ from worker.kafka import (
     producer_config,
     reader_config,
     refuses_record,
+    transactional_config,
     translate,
 )
+from worker.kafka_config import transactions_log
 from worker.settings import Settings
 
 NOWHERE = "127.0.0.1:1"
@@ -114,10 +116,12 @@ def test_librdkafka_takes_every_configuration_without_a_complaint(
         "max.poll.interval.ms": "60000",
         "compression.level": "3",
         "queued.min.messages": "10",
-        "group.instance.id": "one",
         "retry.backoff.ms": "50",
     }
-    settings = Settings.model_validate({"bootstrap_servers": NOWHERE, "group_protocol": protocol, "kafka": everything})
+    settings = Settings.model_validate(
+        {"bootstrap_servers": NOWHERE, "group_protocol": protocol, "instance_id": "one", "kafka": everything}
+        | {"processing_guarantee": "exactly_once"}
+    )
     consumer = Consumer(consumer_config(settings, partition_eof=True))
     consumer.poll(0.05)
     consumer.close()
@@ -128,6 +132,9 @@ def test_librdkafka_takes_every_configuration_without_a_complaint(
         producer_config(settings, linger_ms=0, compression="zstd", max_message_bytes=5_000_000, batch_bytes=900_000)
     )
     producer.poll(0.05)
+    for one_by_one in (False, True):
+        config = producer_config(settings) | transactional_config(settings, "id", one_by_one=one_by_one)
+        Producer(config).poll(0.05)
     admin = AdminClient(admin_config(settings))
     admin.poll(0.05)
     assert "CONFWARN" not in caplog.text
@@ -169,7 +176,7 @@ def test_a_given_property_wins_over_a_default_and_reaches_only_the_client_it_is_
 
 
 def test_a_reader_is_no_member_of_the_group() -> None:
-    config = reader_config(Settings(group_id="g", kafka={"group.instance.id": "one"}))
+    config = reader_config(Settings(group_id="g", instance_id="one"))
     assert config["group.id"] == "g-reader"
     assert "group.instance.id" not in config
 
@@ -204,6 +211,13 @@ def test_the_noise_of_connections_is_debug(
     caplog.set_level(logging.DEBUG)
     client_log().log(level, "%s [%s] %s", facility, "client", "text")
     assert [record.levelname for record in caplog.records] == [shown]
+
+
+def test_the_end_of_a_transaction_is_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    for facility in ("FATAL", "TXNERR", "FAIL", "MAXPOLL"):
+        transactions_log().log(logging.CRITICAL, "%s [%s] %s", facility, "client", "text")
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "DEBUG", "DEBUG", "CRITICAL"]
 
 
 def test_demoted_lines_are_not_shown_above_debug(caplog: pytest.LogCaptureFixture) -> None:

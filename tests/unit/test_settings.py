@@ -201,7 +201,19 @@ def test_a_refused_property_is_refused_under_its_other_name(alias: str) -> None:
         ({"group_id": "my group"}, "of which 'my group-by-user-repartition' was made"),
         ({"group_id": " "}, "--group-id: expected a text that is not empty"),
         ({"anonymous_user_id_pattern": "({"}, "--anonymous-user-id-pattern: expected a regular expression"),
-        ({"processing_guarantee": "exactly_once"}, "exactly_once is not in this version"),
+        ({"kafka": ["group.instance.id=one"]}, "--kafka group.instance.id: use the setting instance_id"),
+        (
+            {"processing_guarantee": "exactly_once", "kafka": ["transaction.timeout.ms=15000"]},
+            "--kafka transaction.timeout.ms: expected less than the session timeout (15000)",
+        ),
+        (
+            {"processing_guarantee": "exactly_once", "kafka": ["delivery.timeout.ms=12000"]},
+            "--kafka delivery.timeout.ms: expected at most transaction.timeout.ms (10000)",
+        ),
+        (
+            {"processing_guarantee": "exactly_once", "commit_interval_s": 6.0},
+            "--commit-interval-s: expected at most half of transaction.timeout.ms (10000), got 6000 ms",
+        ),
         ({"http_address": ":8080"}, "not in this version"),
         ({"lookback_seconds": float("nan")}, "--lookback-seconds: expected a finite number"),
         ({"max_record_bytes": 10}, "--max-record-bytes: expected greater than or equal to 1024, got 10"),

@@ -30,7 +30,7 @@ class Assignment:
     """The tasks of the partitions that this member owns now.
 
     `restore_s` says for a topic how far before the committed offset a restore begins where no restore point was
-    committed; None = at the start of the log.
+    committed; None = at the start of the log. `asks_broker`: after a failure only the broker knows what is committed.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Assignment:
         *,
         restore_s: dict[str, float | None],
         close_timeout_s: float,
+        asks_broker: bool = False,
     ) -> None:
         self.tasks: dict[TaskId, Task] = {}
         self.has_joined = False
@@ -53,6 +54,7 @@ class Assignment:
         self._clock = clock
         self._restore_s = restore_s
         self._close_timeout_s = close_timeout_s
+        self._asks_broker = asks_broker
         self._failure: BaseException | None = None
 
     @property
@@ -93,7 +95,7 @@ class Assignment:
         began = self._clock.monotonic()
         try:
             if tasks:
-                self._checkpoint.make_and_wait(consumer, tasks, self._close_timeout_s)
+                self._checkpoint.make_and_wait(consumer, self.tasks.values(), self._close_timeout_s)
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
             log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
             self._discard_output()
@@ -138,12 +140,22 @@ class Assignment:
 
         Raises:
             KafkaException: a partition cannot be rewound.
+            Retriable, TaskMigrated, TaskCorrupted, Fatal: it is not known what is committed.
         """
+        asked = self._asked(consumer)
         for task_id, task in list(self.tasks.items()):
             self._drop([task])
-            start = task.restart(Committed(task.committed.next_offset, decode(task.committed.metadata)))
+            start = task.restart(asked.get(task_id) or _known(task))
             self.tasks[task_id] = self._new_task(task_id, start)
             consumer.seek(TopicPartition(*task_id, start.point.offset))
+
+    def _asked(self, consumer: ConsumerLike) -> dict[TaskId, Committed]:
+        """What the broker says is committed, where a commit may have got through that failed here."""
+        if not self._asks_broker or not self.tasks:
+            return {}
+        self._outbox.prepare()
+        found = self._offsets.committed(consumer, self.tasks)
+        return {task_id: committed for task_id, committed in found.items() if committed.next_offset is not None}
 
     def drop_all(self) -> None:
         """Close everything dirty."""
@@ -170,6 +182,7 @@ class Assignment:
     def _starts(self, consumer: ConsumerLike, ids: list[TaskId]) -> dict[TaskId, Start]:
         if not ids:
             return {}
+        self._outbox.prepare()
         committed = self._offsets.committed(consumer, ids)
         bounds = self._offsets.bounds(ids)
         return {task_id: self._start(task_id, committed[task_id], bounds[task_id]) for task_id in ids}
@@ -191,6 +204,10 @@ class Assignment:
         for task in tasks:
             task.move(TaskState.CLOSED)
             del self.tasks[task.id]
+
+
+def _known(task: Task) -> Committed:
+    return Committed(task.committed.next_offset, decode(task.committed.metadata))
 
 
 def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:

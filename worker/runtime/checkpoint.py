@@ -38,14 +38,15 @@ class Checkpoint:
         self._in_flight: dict[TaskId, Due] = {}  # the newest commit of each task that has no answer yet
         self._failure: Fatal | None = None
 
-    def make(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
-        """A checkpoint whose commit is on its way when this returns.
+    def make(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> bool:
+        """A checkpoint whose commit is on its way when this returns; whether there was anything to commit.
 
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: nothing was committed.
         """
         due = self._prepare(tasks, flush_timeout_s)
         self._commit(consumer, [item for item in due if self._in_flight.get(item.task.id) != item])
+        return bool(due)
 
     def make_and_wait(self, consumer: ConsumerLike, tasks: Iterable[Task], flush_timeout_s: float) -> None:
         """A checkpoint that is known to be committed when this returns. Without a broker: after a session timeout.
@@ -97,6 +98,10 @@ class Checkpoint:
 
     def _prepare(self, tasks: Iterable[Task], flush_timeout_s: float) -> list[Due]:
         """Steps 1 to 3, and what there is to commit after them."""
+        return changed_of(self._deliver(tasks, flush_timeout_s))
+
+    def _deliver(self, tasks: Iterable[Task], flush_timeout_s: float) -> list[Due]:
+        """Steps 1 to 3, and the positions of all running tasks after them."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -107,15 +112,14 @@ class Checkpoint:
                 task.publish(now)
         self._outbox.flush(flush_timeout_s)
         self._settle()
-        positions = [Due(task, task.position()) for task in running]
-        return [due for due in positions if due.position != due.task.committed or not due.task.is_committed]
+        return [Due(task, task.position()) for task in running]
 
     def _commit(self, consumer: ConsumerLike, due: list[Due]) -> None:
         if not due:
             return
         self._in_flight.update((item.task.id, item) for item in due)
         try:
-            consumer.commit(offsets=_offsets(due), asynchronous=True)
+            consumer.commit(offsets=offsets_of(due), asynchronous=True)
         except KafkaException as exc:
             raise translate(exc, "committing", running=True) from exc
 
@@ -124,7 +128,7 @@ class Checkpoint:
             return
         self._in_flight.update((item.task.id, item) for item in due)
         try:
-            result = consumer.commit(offsets=_offsets(due), asynchronous=False) or []
+            result = consumer.commit(offsets=offsets_of(due), asynchronous=False) or []
         except KafkaException as exc:
             raise translate(exc, "committing", running=True) from exc
         failed = next((item.error for item in result if item.error is not None), None)
@@ -156,5 +160,11 @@ class Due(NamedTuple):
     position: Position
 
 
-def _offsets(due: list[Due]) -> list[TopicPartition]:
+def changed_of(positions: list[Due]) -> list[Due]:
+    """Those that the group does not have yet."""
+    return [due for due in positions if due.position != due.task.committed or not due.task.is_committed]
+
+
+def offsets_of(due: list[Due]) -> list[TopicPartition]:
+    """As the client takes them."""
     return [TopicPartition(*task.id, position.next_offset, position.metadata) for task, position in due]

@@ -29,6 +29,8 @@ EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 ANSWER_TIMEOUT_S = 5.0  # one question
 PATIENCE_S = 10.0  # all attempts of one question; then the partitions are asked for anew
+# Offsets in a dead member's transaction are known once it is over: its timeout, and the broker looks every 10 s.
+PATIENCE_WITH_TRANSACTIONS_S = 30.0
 RETRY_S = 0.1
 NO_RECORD = frozenset({KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET})  # noqa: SLF001
 
@@ -37,9 +39,17 @@ class Offsets:
     """Questions to the broker, over connections of their own: the group's consumer may have a fetch parked.
 
     `make_reader` gives a consumer outside of the group; it is made only when a record has to be looked at.
+    `patience_s` is for all attempts of one question.
     """
 
-    def __init__(self, admin: AdminLike, make_reader: Callable[[], ReaderLike], clock: Clock) -> None:
+    def __init__(
+        self,
+        admin: AdminLike,
+        make_reader: Callable[[], ReaderLike],
+        clock: Clock,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._patience_s = patience_s
         self._admin = admin
         self._make_reader = make_reader
         self._clock = clock
@@ -132,7 +142,7 @@ class Offsets:
                 self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S)
 
     def _ask(self, doing: str, question: Callable[[], T]) -> T:
-        deadline = self._clock.monotonic() + PATIENCE_S
+        deadline = self._clock.monotonic() + self._patience_s
         while True:
             try:
                 return question()

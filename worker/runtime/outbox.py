@@ -88,7 +88,7 @@ class Outbox:
             except KafkaException as exc:
                 if refuses_record(error_of(exc)):
                     raise TooLarge(f"refused for {outgoing.topic}: {exc}") from exc
-                raise _failure(exc, f"producing to {outgoing.topic}") from exc
+                raise failure_of(exc, f"producing to {outgoing.topic}") from exc
             else:
                 return
 
@@ -141,6 +141,14 @@ class Outbox:
         """Records that are not known to be delivered yet."""
         return len(self._producer)
 
+    def prepare(self) -> None:
+        """To be called before offsets are read that a task begins with: nothing of before changes them any more."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records wait for a checkpoint to be seen."""
+        return False
+
     def abandon(self) -> None:
         """Drop what is queued: nothing more may reach the broker. The outbox cannot be used any more."""
         self._producer.purge()
@@ -168,12 +176,12 @@ class Outbox:
         if refuses_record(error):
             self._refused.append(outgoing)
             return
-        failure = _failure(error, f"delivering to {outgoing.topic}")
+        failure = failure_of(error, f"delivering to {outgoing.topic}")
         if self._failure is None or isinstance(failure, Fatal):
             self._failure = failure
 
 
-def _failure(exc: KafkaException | KafkaError, doing: str) -> WorkerError:
+def failure_of(exc: KafkaException | KafkaError, doing: str) -> WorkerError:
     """What a record that did not get through means: a fresh producer and a restore, unless no producer can help."""
     failure = translate(exc, doing, running=True)
     if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.CLIENT_FATAL:

@@ -15,7 +15,7 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
-from worker.runtime.commit_policy import CommitPolicy, CommitTimer
+from worker.runtime.commit_policy import ONCE_A_SECOND, CommitPolicy, CommitTimer
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
 from worker.runtime.restore_progress import RestoreProgress, restoring
@@ -25,6 +25,7 @@ from worker.runtime.task import SessionTask, Task, UserTask
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1  # the longest wait for a record; also how often users may expire
+LEAST_WAIT_S = 0.01  # for a checkpoint that is due and had to wait
 LONGEST_BACKOFF_S = 5.0
 CALM_S = 60.0  # without a failure for this long, the next one is waited for as if it were the first
 
@@ -37,7 +38,7 @@ class LoopPolicy:
     batch_size: int = 2000
     small_batch: int = 100
     publish_interval_s: float = 0.0
-    commit_interval_s: float = 1.0
+    commit: CommitPolicy = ONCE_A_SECOND
     flush_timeout_s: float = 15.0
     session_timeout_s: float = 15.0
     stop_timeout_s: float = 8.0
@@ -67,7 +68,7 @@ class PollLoop:
         self._clock = clock
         self._metrics = metrics
         self._stopping = False
-        self._commit_timer = CommitTimer(CommitPolicy(policy.commit_interval_s), clock.monotonic())
+        self._commit_timer = CommitTimer(policy.commit, clock.monotonic())
         self._stalls = StallWatch(StallPolicy(policy.stall_timeout_s))
         self._restores = RestoreProgress()
         self._last_turn = clock.monotonic()
@@ -127,10 +128,16 @@ class PollLoop:
         self._publish()
         self._deliver(messages)
         if self._commit_timer.is_due(self._clock.monotonic()):
-            self._checkpoint.make(self._consumer, self._assignment.tasks.values(), self._policy.flush_timeout_s)
-            self._commit_timer.done(self._clock.monotonic())
-            if self._assignment.is_running:
-                self._failure = None
+            self._commit()
+
+    def _commit(self) -> None:
+        tasks = self._assignment.tasks.values()
+        for task in tasks:
+            self._catch_up(task)
+        committed = self._checkpoint.make(self._consumer, tasks, self._policy.flush_timeout_s)
+        self._commit_timer.done(self._clock.monotonic(), committed=committed)
+        if self._assignment.is_running:
+            self._failure = None
 
     # --- the steps of a round ------------------------------------------------------------------------------------
 
@@ -163,9 +170,13 @@ class PollLoop:
             for task in self._assignment.tasks.values()
             if isinstance(task, UserTask) and task.changed_since is not None
         ]
+        now = self._clock.monotonic()
+        longest = POLL_S
+        if self._outbox.is_open:
+            longest = min(longest, max(LEAST_WAIT_S, self._commit_timer.wait_s(now)))
         if not waiting:
-            return POLL_S
-        return max(0.0, min(POLL_S, min(waiting) + self._policy.publish_interval_s - self._clock.monotonic()))
+            return longest
+        return max(0.0, min(longest, min(waiting) + self._policy.publish_interval_s - now))
 
     def _process(self, messages: list[Message]) -> None:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
@@ -277,6 +288,8 @@ class PollLoop:
             self._assignment.restart_all(self._consumer)
         except KafkaException as exc:
             self._rejoin(_survivable(exc))
+        except (TaskMigrated, TaskCorrupted, Retriable) as exc:
+            self._rejoin(exc)
 
     def _rejoin(self, error: WorkerError) -> None:
         """The group may count us out: drop everything and ask for partitions anew."""

@@ -353,7 +353,7 @@ def test_an_older_answer_is_not_taken_for_that_of_the_last_commit(answers: list[
     broker.refuse_commits.extend(answers)
     member.checkpoint.make(member.consumer, member.tasks.values(), 1.0)
     send(broker, text="second")
-    member.loop._process([broker.message((INPUT, 0), 1)])
+    member.loop._process(broker.records(INPUT)[1:])
     member.loop.stop()
     member.loop.work()
     assert committed(broker) == 2

@@ -109,8 +109,7 @@ def test_restored_users_are_published_when_the_end_that_was_seen_is_reached() ->
     send(broker, "ps_1", "amelie")
     send(broker, "ps_2", "bruno")
     first.settle()
-    log = broker.logs[OUTPUT, 0]
-    stale = log[0]
+    stale = broker.records(OUTPUT)[0]
     broker.append(OUTPUT, stale.key(), b'{"stale": true}')
 
     second = FakeMember(broker, wanted=[(HOP, 0)])
