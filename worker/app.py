@@ -17,7 +17,7 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import Clients
 from worker.runtime.clock import Clock, SystemClock
-from worker.runtime.commit_policy import EXACTLY_ONCE_BURST, CommitPolicy
+from worker.runtime.commit_policy import CommitPolicy
 from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
 from worker.runtime.offsets import PATIENCE_S, PATIENCE_WITH_TRANSACTIONS_S, Offsets
@@ -170,9 +170,7 @@ def _loop_policy(settings: Settings) -> LoopPolicy:
     return LoopPolicy(
         topics=(settings.input_topic, settings.repartition_topic),
         publish_interval_s=settings.publish_interval_ms / 1000,
-        commit=CommitPolicy(
-            settings.effective_commit_interval_s, EXACTLY_ONCE_BURST if settings.is_exactly_once else 1
-        ),
+        commit=CommitPolicy(settings.effective_commit_interval_s, follows_up=settings.is_exactly_once),
         flush_timeout_s=settings.delivery_timeout_ms / 1000 + 1,  # by then every record has its fate
         session_timeout_s=settings.effective_session_timeout_ms / 1000,
         stop_timeout_s=LAST_CHECKPOINT_S,

@@ -9,33 +9,37 @@ from dataclasses import dataclass
 class CommitPolicy:
     """A checkpoint every `interval_s` while there is something to commit.
 
-    `burst`: after a quiet time so many may come at once, and the time that nothing was committed in counts as quiet.
+    `follows_up`: what is produced is seen only once it is committed. Then a quiet time is no reason to wait, and of two
+    checkpoints one more may come between as soon as there is output: a payload's way leads through two commits, that of
+    the hop between the stages and that of the user's record.
     """
 
     interval_s: float
-    burst: int = 1
+    follows_up: bool = False
 
 
 ONCE_A_SECOND = CommitPolicy(1.0)
-EXACTLY_ONCE_BURST = 2  # a payload is seen after two commits: of the hop between the stages, and of the output
 
 
 class CommitTimer:
-    """When the next checkpoint is due."""
+    """When the last checkpoint was."""
 
     def __init__(self, policy: CommitPolicy, now: float) -> None:
         self._policy = policy
-        self._due_at = now + policy.interval_s
+        self._last = now
+        self._may_follow_up = False
 
-    def is_due(self, now: float) -> bool:
-        return now >= self._due_at
+    def is_due(self, now: float, *, has_output: bool) -> bool:
+        return self.wait_s(now) == 0 or (has_output and self._may_follow_up)
 
     def wait_s(self, now: float) -> float:
-        """How long it takes until one is due."""
-        return max(0.0, self._due_at - now)
+        """How long until one is due, whatever there is to commit."""
+        return max(0.0, self._last + self._policy.interval_s - now)
 
-    def done(self, now: float, *, committed: bool = True) -> None:
+    def done(self, now: float, *, committed: bool) -> None:
         """A checkpoint was made; whether there was anything to commit."""
-        interval_s, burst = self._policy.interval_s, self._policy.burst
-        if committed or burst == 1:
-            self._due_at = max(self._due_at + interval_s, now + (2 - burst) * interval_s)
+        if self.wait_s(now) > 0:
+            self._may_follow_up = False
+        elif committed or not self._policy.follows_up:
+            self._last = now
+            self._may_follow_up = self._policy.follows_up

@@ -73,6 +73,7 @@ class PollLoop:
         self._restores = RestoreProgress()
         self._last_turn = clock.monotonic()
         self._last_tick = clock.monotonic()
+        self._has_output = False  # whether users were published since the last checkpoint
         self._failure: WorkerError | None = None  # what the tasks have not recovered from yet
         self._failed_at = float("-inf")
         self._backoff_s = 0.0
@@ -127,7 +128,7 @@ class PollLoop:
         self._process(messages)
         self._publish()
         self._deliver(messages)
-        if self._commit_timer.is_due(self._clock.monotonic()):
+        if self._commit_timer.is_due(self._clock.monotonic(), has_output=self._has_output):
             self._commit()
 
     def _commit(self) -> None:
@@ -136,6 +137,7 @@ class PollLoop:
             self._catch_up(task)
         committed = self._checkpoint.make(self._consumer, tasks, self._policy.flush_timeout_s)
         self._commit_timer.done(self._clock.monotonic(), committed=committed)
+        self._has_output = False
         if self._assignment.is_running:
             self._failure = None
 
@@ -204,7 +206,6 @@ class PollLoop:
             self._watch(now)
             self._tell_of_restores(now)
         wall = self._clock.wall()
-        sent = 0
         for task in list(self._assignment.tasks.values()):
             if ticks:
                 self._catch_up(task)
@@ -213,7 +214,7 @@ class PollLoop:
                 continue
             since = task.changed_since
             if (ticks and since is None) or (since is not None and now - since >= self._policy.publish_interval_s):
-                sent += task.publish(wall)
+                self._has_output |= task.publish(wall) > 0
 
     def _watch(self, now: float) -> None:
         """A partition that has lag and does not move is a fault that nobody sees: end loudly.
