@@ -6,6 +6,7 @@ A reader ignores fields that it does not know, so a newer version may add some. 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +30,15 @@ def joined_activity(sessions: Iterable[tuple[str, str | None, str]]) -> str:
 def enriched_query(query: str, context: str) -> str:
     """A query behind the context that it is asked in, as a prompt; the bare query when nothing is known."""
     return f"[Session context]\n{context}\n\n[Query]\n{query}" if context else query
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """A session of a user. `last_seen_at` is the time of its newest payload, in Unix seconds."""
+
+    session_id: str
+    product_id: str | None
+    last_seen_at: float
 
 
 class _Record(BaseModel):

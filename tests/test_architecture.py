@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ PUBLIC_STORES = {  # thin classes with a lock and a default clock around the cor
     "worker/context/user_session_index.py": {"threading", "time"},
 }
 KAFKA_CLIENT = "worker/kafka.py"
+VIEW_STANDS_ON = ("worker.view", "worker.kafka", "worker.errors", "worker.settings")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc", "base"}
@@ -82,9 +85,27 @@ def test_a_room_imports_from_itself_and_the_rooms_to_its_left(path: Path) -> Non
     assert beyond == []
 
 
-def test_the_view_needs_neither_pipeline_nor_runtime() -> None:
+def test_the_view_stands_on_the_wire_contract_and_the_client_alone() -> None:
     views = [path for path in FILES if is_in(path, "worker/view")]
-    assert [place for path in views for place in places(path, "worker.pipeline", "worker.runtime")] == []
+    assert views
+    beyond = [
+        f"{name_of(path)}:{line} imports {imported}"
+        for path in views
+        for line, imported in imports(path)
+        if within(imported, "worker") and not any(within(imported, ok) for ok in VIEW_STANDS_ON)
+    ]
+    assert beyond == []
+
+
+def test_what_the_view_holds_and_says_of_itself_is_values_in_values_out() -> None:
+    pure = [ROOT / "worker" / "view" / name for name in ("table.py", "status.py", "liveness.py")]
+    assert [place for path in pure for place in places(path, *WORLD, "worker.kafka")] == []
+
+
+def test_importing_the_package_costs_no_kafka_client() -> None:
+    code = "import sys, worker; print([name for name in sys.modules if name.startswith('confluent_kafka')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_one_module_imports_the_kafka_client() -> None:

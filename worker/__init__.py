@@ -14,28 +14,36 @@ if getattr(schemas, "DISTRIBUTION", None) != "user-context-worker":
     )
 
 # Only now, when `schemas` is known to be ours.
+from schemas.user_context import SessionRef
 from worker.context.context_store import AsyncContextStore, ContextStore
-from worker.context.user_session_index import SessionRef, UserSessionIndex
+from worker.context.user_session_index import UserSessionIndex
 
 if TYPE_CHECKING:
     from worker.publisher import ActionsPublisher, AsyncActionsPublisher
+    from worker.view import AsyncUserContextView, UserContextView
 
 __all__ = [
     "ActionsPublisher",
     "AsyncActionsPublisher",
     "AsyncContextStore",
+    "AsyncUserContextView",
     "ContextStore",
     "SessionRef",
+    "UserContextView",
     "UserSessionIndex",
 ]
 
 _AT_FIRST_USE = {  # these import the Kafka client
     "ActionsPublisher": "worker.publisher",
     "AsyncActionsPublisher": "worker.publisher",
+    "AsyncUserContextView": "worker.view",
+    "UserContextView": "worker.view",
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _AT_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_AT_FIRST_USE[name]), name)
+if not TYPE_CHECKING:  # where it stood, a type checker would take any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _AT_FIRST_USE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_AT_FIRST_USE[name]), name)

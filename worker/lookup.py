@@ -10,9 +10,8 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 
-from pydantic import ValidationError
-
 from schemas.user_context import UserContext
+from schemas.user_record import InvalidRecord, read_record
 from worker.errors import ExitCode, Fatal
 from worker.kafka import OFFSET_BEGINNING, Message, murmur2
 from worker.settings import Settings
@@ -90,10 +89,10 @@ class Lookup:
             self.record = None
             return True
         try:
-            record = UserContext.model_validate_json(value)
-        except ValidationError as exc:
+            record = read_record(value).context()
+        except InvalidRecord as exc:
             where = f"{self._topic.name}, partition {message.partition()}, offset {message.offset()}"
-            text = f"the record at {where} is no user context ({exc.error_count()} errors)"
+            text = f"the record at {where} is no user context ({exc})"
             raise Fatal(ExitCode.FAILED, text, hint="is another program writing to this topic?") from exc
         if self.record is None or record.version >= self.record.version:
             self.record = record

@@ -8,11 +8,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.actions import identifier
-from schemas.user_context import joined_activity
+from schemas.user_context import SessionRef, joined_activity
 from worker.context.context_store import wall_clock
 from worker.context.payload import PayloadLike, event_time
 from worker.context.user_memory import Seen, SessionKey, UserMemory
@@ -24,15 +23,6 @@ class ContextSource(Protocol):
     """Any store that knows the text of a session."""
 
     def get(self, session_id: str, *, product_id: str | None = None) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRef:
-    """A session of a user. `last_seen_at` is the time of its newest payload, in Unix seconds."""
-
-    session_id: str
-    product_id: str | None
-    last_seen_at: float
 
 
 class UserSessionIndex:
