@@ -25,6 +25,7 @@ from benchmarks import (
     bench_startup,
     bench_throughput,
     bench_two_members,
+    bench_view,
     machine,
 )
 from benchmarks.bench_latency import Rate
@@ -42,6 +43,7 @@ STARTS = 5
 STEP_S = 5.0
 LATENCY_RATE = Rate(2000, 200.0)
 MEMORY_USERS = 10_000
+VIEW_USERS = 50_000
 GROWTH_USERS = (1000, 5000, 20_000, 100_000, 200_000)
 GROWTH_PAYLOADS = 200_000
 RESTORE_PAYLOADS = 100_000
@@ -233,6 +235,19 @@ def peers(
 
 
 @app.command()
+def view(
+    users: Annotated[int, typer.Option(min=10, help="Users on the topic.")] = VIEW_USERS,
+    payloads: Annotated[int, typer.Option(min=10, help="Payloads in a round of the latency.")] = LATENCY_RATE.payloads,
+    rounds: Rounds = 2,
+    json: Json = None,
+) -> None:
+    """How fast the chat side's view loads, what a user takes in it, and how soon it tells of a payload."""
+    rate = Rate(payloads, LATENCY_RATE.per_s)
+    with measuring(json) as run:
+        run.show(bench_view.measure(run.broker, run.steps, users=users, rate=rate, rounds=rounds))
+
+
+@app.command()
 def decode(json: Json = None) -> None:
     """What reading a payload costs beside pydantic, msgspec and orjson alone. Needs no Kafka."""
     with measuring(json, needs_broker=False) as run:
@@ -262,6 +277,7 @@ def everything(rounds: Rounds = 2, json: Json = None) -> None:
             lambda: bench_two_members.measure(broker, steps, payloads=PAYLOADS, users=USERS, rounds=rounds),
             lambda: bench_restore.measure(broker, steps, payloads=RESTORE_PAYLOADS, rounds=rounds),
             lambda: bench_memory.measure(broker, steps, users=MEMORY_USERS, rounds=rounds),
+            lambda: bench_view.measure(broker, steps, users=VIEW_USERS, rate=LATENCY_RATE, rounds=rounds),
             lambda: bench_growth.measure(broker, steps, users=GROWTH_USERS, payloads=GROWTH_PAYLOADS, rounds=1),
         )
         for question in questions:

@@ -90,6 +90,10 @@ class Line:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Receive nothing any more."""
         self._consumer.close()
 
     def send(self, due: Iterable[Due], note: Note | None = None) -> float:
@@ -148,6 +152,7 @@ def ready_line(
     telling: Telling,
     ready: Iterator[Payload],
     is_watched: Watched = everybody,
+    make_line: type[Line] | None = None,
 ) -> Iterator[tuple[Line, Running]]:
     """A subject on topics of its own, through which `ready` payloads have come on every partition.
 
@@ -166,7 +171,7 @@ def ready_line(
         stack.callback(broker.delete, subject.own_topics, subject.group_id)
         running = stack.enter_context(started(subject))
         wait_until(lambda: _has_output(broker, running), f"the output of {subject.name}", timeout_s=READY_TIMEOUT_S)
-        with Line(broker, subject, telling, is_watched) as line:
+        with (make_line or Line)(broker, subject, telling, is_watched) as line:
             line.send(at_rate(_until_watched(ready, is_watched), 0, "ready"))
             line.wait(READY_TIMEOUT_S, running.check)
             if line.arrivals.waiting:

@@ -27,6 +27,7 @@ from tests.brokers import CHECKOUT
         ("restore --payloads 2000 --rounds 1", 3),
         ("memory --users 100 --rounds 1", 8),
         ("startup --starts 1", 1),
+        ("view --users 100 --payloads 40 --rounds 1", 8),
         ("two_members --payloads 4000 --users 30 --rounds 1", 6),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else "",

@@ -83,7 +83,7 @@ class UserContextView(ContextReads):
 
     `partitions` is the share to hold (default: all), for instances that are co-partitioned with the chat's own topic:
     users are placed by murmur2, as Kafka's Java clients do it; asking for a user of another partition raises
-    `NotInShare`. Memory follows the topic: about 1.3 times the bytes of the records that are not null.
+    `NotInShare`. Memory follows the topic: about 1.4 times the bytes of the records that are not null.
 
     `kafka` is any librdkafka property, e.g. `security.protocol`.
 
