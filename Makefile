@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint type bench peers plots all clean
+.PHONY: setup demo test chaos lint type bench peers plots all clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ lint: setup
 
 type: setup
 	$(BIN)/mypy
+
+# SEED=… repeats a run; MINUTES=… is the longest that it takes
+chaos: setup
+	$(BIN)/python -m tests.chaos --seed "$(SEED)" --minutes "$(or $(MINUTES),10)"
 
 bench: setup
 	$(BIN)/python -m benchmarks all

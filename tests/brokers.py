@@ -168,14 +168,16 @@ class MavenKafka:
     Its data and its address stay the same over `stop`, `kill` and `start`; leaving the context removes the data.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, port: int | None = None, cluster_id: str | None = None
+    ) -> None:
         self._libs = _jars()
         self._dir = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.port = port or free_port()
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
         (self._dir / "server.properties").write_text(self._properties(settings or {}))
-        self._format()
+        self._format(cluster_id or new_cluster_id())
 
     def __enter__(self) -> Self:
         return self
@@ -189,9 +191,23 @@ class MavenKafka:
         path = self._dir / "broker.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> str:
         """Start it (again) and wait until it answers. Returns its address."""
-        if self._process is None:
+        self.launch()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers(self.bootstrap_servers, timeout_s=1.0):
+            if not self.is_up or time.monotonic() > deadline:
+                raise RuntimeError(f"Kafka at {self.bootstrap_servers} did not start:\n{self.log[-3000:]}")
+        return self.bootstrap_servers
+
+    def launch(self) -> None:
+        """Start it (again) without waiting: the nodes of a cluster wait for each other."""
+        if not self.is_up:
             with (self._dir / "broker.log").open("ab") as log:
                 self._process = subprocess.Popen(
                     self._java("kafka.Kafka", "server.properties"),
@@ -200,11 +216,6 @@ class MavenKafka:
                     stderr=log,
                     start_new_session=True,  # Ctrl-C ends the tests first, then they end it
                 )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not answers(self.bootstrap_servers, timeout_s=1.0):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Kafka at {self.bootstrap_servers} did not start:\n{self.log[-3000:]}")
-        return self.bootstrap_servers
 
     def stop(self) -> None:
         """A clean shutdown, as in a rolling restart."""
@@ -265,14 +276,23 @@ class MavenKafka:
         }
         return "".join(f"{name}={value}\n" for name, value in {**node, **BROKER_SETTINGS, **settings}.items())
 
-    def _format(self) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    def _format(self, cluster_id: str) -> None:
         # The tool takes an id that begins with "-" for an option, hence one argument.
         arguments = ("format", f"--cluster-id={cluster_id}", "-c", "server.properties")
         command = self._java("kafka.tools.StorageTool", *arguments)
         done = subprocess.run(command, cwd=self._dir, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+
+def require_maven_kafka() -> None:
+    """Returns where a MavenKafka can be had. Raises NoBrokerError."""
+    _jars()
+
+
+def new_cluster_id() -> str:
+    """What all nodes of one cluster are formatted with."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _jars() -> Path:

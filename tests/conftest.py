@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.brokers import HOW_TO_GET_ONE, Found, MavenKafka, NoBrokerError, find_broker
+from tests.brokers import HOW_TO_GET_ONE, Found, MavenKafka, NoBrokerError, find_broker, require_maven_kafka
 
-_BROKER_FIXTURES = frozenset({"kafka", "private_kafka"})
+_BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers"})
 _FOUND = pytest.StashKey[Found]()
 _MISSING = pytest.StashKey[str]()
 
@@ -37,6 +37,15 @@ def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
     with broker:
         broker.start()
         yield broker
+
+
+@pytest.fixture
+def private_brokers(request: pytest.FixtureRequest) -> None:
+    """The test starts brokers of its own, as it needs them. By Maven and Java only."""
+    try:
+        require_maven_kafka()
+    except NoBrokerError as missing:
+        _give_up(request.config, missing)
 
 
 @pytest.fixture

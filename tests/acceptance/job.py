@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from schemas.dead_letter import DeadLetter, own_headers
+from tests.acceptance.comparing import Users, differences, newest_records
 from tests.acceptance.members import Group
-from tests.acceptance.oracle import Expected, OracleSettings, fold, partition_of
+from tests.acceptance.oracle import Expected, OracleSettings, fold
 from tests.acceptance.records import Record, Sent
-from tests.acceptance.topic_log import Feed, create_input_topic, delete_topics, newest_by_key, read_topic
+from tests.acceptance.topic_log import Feed, create_input_topic, delete_topics, read_topic
 from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan, generate
 
 SHOWN_DIFFERENCES = 5
@@ -77,29 +76,16 @@ class Job:
         )
         return fold(read_topic(self.bootstrap, self.group.input_topic), settings)
 
-    def output(self) -> dict[str, dict[str, Any] | None]:
+    def output(self) -> Users:
         """The newest record of every user; None = a tombstone."""
-        newest = newest_by_key(read_topic(self.bootstrap, self.group.output_topic))
-        users = {}
-        for key, record in newest.items():
-            assert key is not None
-            user_id = key.decode()
-            assert record.partition == partition_of(user_id, OracleSettings()), "co-partitioned with Java producers"
-            users[user_id] = None if record.value is None else json.loads(record.value)
-        return users
+        return newest_records(read_topic(self.bootstrap, self.group.output_topic), self.plan.partitions)
 
     def assert_users(self, expected: Expected) -> None:
         """The newest record of every user equals the oracle's, field by field; a user without context may be absent."""
         output = self.output()
-        versions = {user_id: record.pop("version") for user_id, record in output.items() if record is not None}
-        wrong = [
-            f"{user_id!r}\n  expected {record}\n  got      {output.get(user_id)}"
-            for user_id, record in expected.users.items()
-            if output.get(user_id) != record
-        ]
+        wrong = differences(expected.users, output)
         assert not wrong, f"{len(wrong)} of {len(expected.users)} users:\n" + "\n".join(wrong[:SHOWN_DIFFERENCES])
-        assert output.keys() <= expected.users.keys()
-        self._assert_versions(versions)
+        self._assert_versions({user_id: record["version"] for user_id, record in output.items() if record is not None})
 
     def _assert_versions(self, versions: dict[str, int]) -> None:
         """A record's version is the offset of a record that was routed to its user."""

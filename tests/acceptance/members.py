@@ -104,7 +104,7 @@ class Group:
         self.output_topic = str(settings["output_topic"])
         self.dlq_topic = str(settings["dlq_topic"])
         self._log_dir = log_dir
-        self._members: list[Member] = []
+        self.members: list[Member] = []
         self._dismissed: set[str] = set()
         self.reconnect()
 
@@ -114,16 +114,21 @@ class Group:
 
     def close(self) -> None:
         """Kill whoever is left."""
-        for member in self._members:
+        for member in self.members:
             if member.exit_code is None:
                 member.resume()
                 member.kill()
 
+    @property
+    def present(self) -> list[Member]:
+        """The members that run and were not asked to end."""
+        return [each for each in self.members if each.exit_code is None and each.name not in self._dismissed]
+
     def start(self, name: str, **settings: object) -> Member:
         """Start one more member; `settings` go over those of the group."""
-        assert name not in {member.name for member in self._members}
+        assert name not in {member.name for member in self.members}
         member = Member(name, self.settings | settings, self._log_dir / f"{name}.log")
-        self._members.append(member)
+        self.members.append(member)
         return member
 
     def expect_exit(self, member: Member) -> None:
@@ -154,10 +159,10 @@ class Group:
         """
         deadline = time.monotonic() + timeout_s
         while not _holds(condition):
-            gone = [each for each in self._members if each.exit_code is not None and each.name not in self._dismissed]
+            gone = [each for each in self.members if each.exit_code is not None and each.name not in self._dismissed]
             assert not gone, "\n".join(f"{each.name} ended with {each.exit_code}\n{each.tail()}" for each in gone)
             if time.monotonic() > deadline:
-                logs = "\n".join(member.tail() for member in self._members)
+                logs = "\n".join(member.tail() for member in self.members)
                 raise AssertionError(f"waited {timeout_s:.0f} s for: {what}\n{self.describe()}\n{logs}")
             time.sleep(POLL_S)
 
@@ -174,7 +179,8 @@ class Group:
     def owned(self) -> list[set[tuple[str, int]]]:
         """The partitions of each member of a stable group; nothing while it rebalances."""
         group_id = str(self.settings["group_id"])
-        # On a new broker a request that waits for a coordinator does not see it come: ask again soon.
+        # An admin client that waits for a coordinator does not see it come, and crashes when it is closed: ask first.
+        self._committed([(self.input_topic, 0)])
         answer = self._admin.describe_consumer_groups([group_id], request_timeout=COORDINATOR_TIMEOUT_S)
         described = answer[group_id].result(REQUEST_TIMEOUT_S)
         if described.state != ConsumerGroupState.STABLE:
@@ -190,7 +196,7 @@ class Group:
         return {each: records for each, records in behind.items() if records}
 
     def _committed(self, partitions: Iterable[tuple[str, int]]) -> list[TopicPartition]:
-        """Asked as a consumer that never joins: the admin client crashes where the coordinator is new."""
+        """Asked as a consumer that never joins, which waits for a new coordinator as it should."""
         names = {"bootstrap.servers": self.settings["bootstrap_servers"], "group.id": self.settings["group_id"]}
         asking = Consumer({**names, "log_level": 0})
         try:

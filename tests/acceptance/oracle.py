@@ -5,7 +5,8 @@ reads each partition once, then sorts. That is enough, because no record depends
 folds each input partition in offset order, which is fixed, and stage two forgets as late only what lies more than two
 lookbacks behind stream time, where a record whose window reaches that far back has expired.
 
-Not folded: resets, and records that hit a bound at which the promise ends. Such input raises BeyondTheOracleError.
+Resets do not lie on the input topic: what they erase is an argument (`marks`). Not folded: records that hit a bound at
+which the promise ends. Such input raises BeyondTheOracleError.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.acceptance.oracle_json import SkippedError, UndecodableError, decode
 from tests.acceptance.records import Record
 
-MAX_DEPTH = 1000
 CONTROL_RUN = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029]+")
 
 TEXT_FIELDS = ("title", "description", "canonical_url", "type", "raw_url")
@@ -66,33 +67,50 @@ class Payload(NamedTuple):
     lines: tuple[str, ...]
 
 
+Position = tuple[int, int]  # partition and offset on the input topic
+
+
+class Route(NamedTuple):
+    """Who a payload belongs to, and the offset of the record that settled it: its own, unless it was held."""
+
+    user_id: str
+    by_offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the topics must hold in the end. `users` has every user that was ever named; None = no context."""
+    """What the topics must hold in the end. `users` has every user that was ever named; None = no context.
+
+    Every position of the input is in one of `routed`, `unclaimed`, `dead_letters` and `skipped_at`.
+    """
 
     users: dict[str, dict[str, Any] | None]
-    dead_letters: dict[tuple[int, int], str]
+    dead_letters: dict[Position, str]
     skipped: Counter[str]
     counts: Counter[str]
-
-
-class UndecodableError(Exception):
-    """The record is a dead letter."""
-
-
-class SkippedError(Exception):
-    """The record is passed over; the message is the reason."""
+    routed: dict[Position, Route]
+    unclaimed: frozenset[Position]
+    skipped_at: frozenset[Position]
 
 
 class BeyondTheOracleError(Exception):
     """The input reaches a bound where the contract promises nothing that could be compared."""
 
 
-def fold(records_by_partition: Mapping[int, Iterable[Record]], settings: OracleSettings) -> Expected:
-    """Everything that the output and the dead-letter topic must hold once all of the input is worked off."""
-    dead_letters: dict[tuple[int, int], str] = {}
-    skipped: Counter[str] = Counter()
+def fold(
+    records_by_partition: Mapping[int, Iterable[Record]],
+    settings: OracleSettings,
+    marks: Mapping[str, float] | None = None,
+) -> Expected:
+    """Everything that the output and the dead-letter topic must hold once all of the input is worked off.
+
+    `marks`: what happened up to then was erased of a user, Unix seconds.
+    """
+    dead_letters: dict[Position, str] = {}
+    skipped: dict[Position, str] = {}
+    unclaimed: set[Position] = set()
     counts: Counter[str] = Counter()
+    routed: dict[Position, Route] = {}
     by_user: dict[str, list[Payload]] = defaultdict(list)
     for records in records_by_partition.values():
         payloads = []
@@ -102,15 +120,27 @@ def fold(records_by_partition: Mapping[int, Iterable[Record]], settings: OracleS
             except UndecodableError as error:
                 dead_letters[record.position] = str(error)
             except SkippedError as reason:
-                skipped[str(reason)] += 1
-        for user_id, payload in link(payloads, settings, counts):
-            by_user[user_id].append(payload)
+                skipped[record.position] = str(reason)
+        unclaimed |= {(payload.partition, payload.offset) for payload in payloads}
+        for route, payload in link(payloads, settings, counts):
+            by_user[route.user_id].append(payload)
+            routed[payload.partition, payload.offset] = route
     clocks = stream_times(by_user, settings)
     users = {
-        user_id: render(user_id, payloads, clocks[partition_of(user_id, settings)], settings)
+        user_id: render(
+            user_id, after(payloads, (marks or {}).get(user_id)), clocks[partition_of(user_id, settings)], settings
+        )
         for user_id, payloads in by_user.items()
     }
-    return Expected(users, dead_letters, skipped, counts)
+    unclaimed -= routed.keys()
+    return Expected(
+        users, dead_letters, Counter(skipped.values()), counts, routed, frozenset(unclaimed), frozenset(skipped)
+    )
+
+
+def after(payloads: Sequence[Payload], mark: float | None) -> Sequence[Payload]:
+    """What a reset leaves of a user, whatever arrived before it and whatever later."""
+    return payloads if mark is None else [payload for payload in payloads if payload.t > mark]
 
 
 # --- Reading a record -------------------------------------------------------------------------------------------------
@@ -138,53 +168,6 @@ def read(record: Record, settings: OracleSettings, counts: Counter[str]) -> Payl
     session_id = ids.pop("session_id")
     assert session_id is not None
     return Payload(t, record.partition, record.offset, s, session_id=session_id, lines=tuple(actions), **ids)
-
-
-def decode(value: bytes | None) -> dict[str, Any]:
-    """The JSON object in a value, plain or behind the schema registry's five bytes."""
-    if value is None:
-        raise SkippedError("null value")
-    if value.startswith(b"\x00"):
-        value = value[5:]
-    try:
-        document = json.loads(value.decode("utf-8"), parse_constant=refuse_constant, parse_float=finite)
-    except (ValueError, RecursionError) as error:
-        raise UndecodableError(f"not JSON: {type(error).__name__}") from error
-    refuse_what_json_does_not_hold(document)
-    if not isinstance(document, dict):
-        raise UndecodableError("not an object")
-    return document
-
-
-def refuse_constant(name: str) -> float:
-    """NaN and the infinities are Python's addition to JSON."""
-    raise ValueError(name)
-
-
-def finite(text: str) -> float:
-    """A number as a double; one that is too large for it is refused."""
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(text)
-    return value
-
-
-def refuse_what_json_does_not_hold(document: object) -> None:
-    """Lone surrogates, anywhere, are no text; too deep a nesting is an attack."""
-    stack: list[tuple[object, int]] = [(document, 1)]
-    while stack:
-        node, depth = stack.pop()
-        if depth > MAX_DEPTH:
-            raise UndecodableError("too deep")
-        if isinstance(node, str):
-            try:
-                node.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise UndecodableError("lone surrogate") from error
-        elif isinstance(node, list):
-            stack.extend((item, depth + 1) for item in node)
-        elif isinstance(node, dict):
-            stack.extend((item, depth + 1) for pair in node.items() for item in pair)
 
 
 def read_id(name: str, value: object) -> str | None:
@@ -270,11 +253,11 @@ class Session:
     held: list[tuple[float, Payload]] = field(default_factory=list)
 
 
-def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[str]) -> list[tuple[str, Payload]]:
+def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[str]) -> list[tuple[Route, Payload]]:
     """The payloads of one input partition, in offset order, with their users; what nobody claimed is left out."""
     stream_time = -math.inf
     sessions: dict[tuple[str | None, str], Session] = {}
-    emitted: list[tuple[str, Payload]] = []
+    emitted: list[tuple[Route, Payload]] = []
     for payload in payloads:
         stream_time = max(stream_time, payload.s)
         key = (payload.product_id, payload.session_id)
@@ -290,11 +273,11 @@ def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[
         if payload.user_id is not None:
             counts["users switched"] += session.user_id not in (None, payload.user_id)
             counts["held, then linked"] += len(session.held)
-            emitted.extend((payload.user_id, held) for _, held in session.held)
+            emitted.extend((Route(payload.user_id, payload.offset), held) for _, held in session.held)
             session.held = []
             session.user_id, session.linked_at = payload.user_id, stream_time
         if session.user_id is not None:
-            emitted.append((session.user_id, payload))
+            emitted.append((Route(session.user_id, payload.offset), payload))
         else:
             hold(session, stream_time, payload, settings, counts)
     waiting = sum(bool(session.held) for session in sessions.values())
@@ -352,6 +335,8 @@ def murmur2(data: bytes) -> int:
 
 def render(user_id: str, payloads: Sequence[Payload], clock: float, settings: OracleSettings) -> dict[str, Any] | None:
     """The record of a user, all but its version; None when nothing is known any more."""
+    if not payloads:
+        return None
     ordered = sorted(payloads, key=lambda payload: (payload.t, payload.partition, payload.offset))
     if len({(payload.product_id, payload.session_id) for payload in payloads}) > 10 * settings.max_sessions_per_user:
         raise BeyondTheOracleError(f"{user_id!r} has more sessions than are remembered")

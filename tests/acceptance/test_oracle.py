@@ -353,3 +353,35 @@ def test_murmur2_is_the_hash_of_the_java_client() -> None:
     keys = [b"", b"a", b"ab", b"abc", b"abcd", "Zoë-17".encode(), *(f"user_{number}".encode() for number in range(500))]
 
     assert [(murmur2(key) & 0x7FFFFFFF) % 60 for key in keys] == [confluent_kafka.murmur2(key, 60) for key in keys]
+
+
+# --- what becomes of every offset, and what was erased ---
+
+
+def test_every_offset_of_the_input_is_routed_unclaimed_skipped_or_dead() -> None:
+    log = Log()
+    log.payload(at=0, session_id="held")
+    log.payload(at=1, session_id="nobody")
+    log.raw(b"no json", at=2)
+    log.raw(None, at=3)
+    log.payload(at=4, session_id="held", user_id="u1")
+    log.payload(at=5, session_id="held")
+
+    expected = run(log)
+
+    assert expected.routed == {(0, 0): ("u1", 4), (0, 4): ("u1", 4), (0, 5): ("u1", 5)}
+    assert expected.unclaimed == {(0, 1)}
+    assert expected.dead_letters.keys() == {(0, 2)}
+    assert expected.skipped_at == {(0, 3)}
+
+
+@pytest.mark.parametrize(("mark", "left"), [(0.0, ["two", "three"]), (1.0, ["three"]), (2.0, None)])
+def test_what_was_erased_is_not_in_the_record(mark: float, left: list[str] | None) -> None:
+    log = Log()
+    for at, text in enumerate(("one", "two", "three")):
+        log.payload(at=at, user_id="u1", email=f"{text}@x", actions=[click(text)])
+
+    record = fold({0: log.records}, SETTINGS, {"u1": NOW + mark, "u2": NOW + 99}).users["u1"]
+
+    assert (record and lines_of(record["sessions"][0])) == left
+    assert record is None or record["email"] == "three@x"

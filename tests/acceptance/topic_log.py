@@ -22,7 +22,7 @@ REQUEST_TIMEOUT_S = 30.0
 def create_topic(bootstrap: str, name: str, *, partitions: int, config: Mapping[str, str]) -> None:
     """Create a topic and wait until the broker has it."""
     admin = AdminClient({"bootstrap.servers": bootstrap, **QUIET})
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config))
+    topic = NewTopic(name, num_partitions=partitions, config=dict(config))
     admin.create_topics([topic], operation_timeout=REQUEST_TIMEOUT_S)[name].result(REQUEST_TIMEOUT_S)
 
 

@@ -1,0 +1,121 @@
+"""What a run left behind, as values: the checks look at nothing else, so a test can forge all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.dead_letter import DeadLetter
+from tests.acceptance.comparing import Users
+from tests.acceptance.oracle import Expected, OracleSettings, Position, fold
+from tests.acceptance.records import Record
+from tests.chaos.commit_log import Commit
+from tests.chaos.feeder import MARK_FORM, MARK_HEADER
+from tests.chaos.witness import Ends
+
+Log = Mapping[int, Sequence[Record]]
+NEVER = float("-inf")
+
+
+class Disturbance(NamedTuple):
+    """A nemesis at work, Unix seconds. `crashes`: what a member had not committed may be done again because of it."""
+
+    name: str
+    begin: float
+    end: float
+    crashes: bool
+
+
+class Shutdown(NamedTuple):
+    """A member that was asked to end. `in_peace`: the brokers were there for it."""
+
+    member: str
+    seconds: float
+    exit_code: int
+    in_peace: bool
+
+
+class Routed(NamedTuple):
+    """A record of the repartition topic. `source` None: a reset, with the time up to which it erases."""
+
+    offset: int
+    user_id: str
+    at: float
+    source: Position | None
+    t: float
+    s: float
+
+
+@dataclass
+class Evidence:
+    """Everything that the checks need to know of a run."""
+
+    settings: OracleSettings
+    input_topic: str
+    repartition_topic: str
+    exactly_once: bool
+    session_timeout_s: float
+    input: Log
+    repartition: Log
+    output: Log
+    dead_letters: Log
+    commits: Sequence[Commit] = ()
+    ends: Sequence[Ends] = ()
+    followed: Users = field(default_factory=dict)  # by a reader that was there all the time
+    disturbances: Sequence[Disturbance] = ()
+    shutdowns: Sequence[Shutdown] = ()
+
+    @cached_property
+    def expected(self) -> Expected:
+        """What the oracle makes of the input and the resets."""
+        return fold(self.input, self.settings, self.marks)
+
+    @cached_property
+    def marks(self) -> dict[str, float]:
+        """Up to when each user was erased."""
+        marks: dict[str, float] = {}
+        for routed in self.routed.values():
+            for record in routed:
+                if record.source is None:
+                    marks[record.user_id] = max(record.t, marks.get(record.user_id, NEVER))
+        return marks
+
+    @cached_property
+    def routed(self) -> dict[int, list[Routed]]:
+        """The repartition topic, read without the worker's code."""
+        return {partition: [_routed(record) for record in records] for partition, records in self.repartition.items()}
+
+    @cached_property
+    def letters(self) -> list[tuple[Position, float]]:
+        """Where each dead letter came from, and when it was written."""
+        found = []
+        for records in self.dead_letters.values():
+            for record in records:
+                letter = DeadLetter.from_headers(record.headers)
+                assert letter is not None, f"no dead letter: {record}"
+                found.append(((letter.source_partition, letter.source_offset), record.timestamp_ms / 1000))
+        return found
+
+    def published(self) -> Iterator[tuple[str, Record, int | None]]:
+        """The output topic in log order: user, record, version; None = a tombstone."""
+        for records in self.output.values():
+            for record in records:
+                version = None if record.value is None else int(json.loads(record.value)["version"])
+                yield (record.key or b"").decode(), record, version
+
+
+def _routed(record: Record) -> Routed:
+    """Form 1: a MessagePack array that begins with form, source partition, source offset, event time, stream time."""
+    user_id, at = (record.key or b"").decode(), record.timestamp_ms / 1000
+    if record.value is None:
+        marks = [value for name, value in record.headers if name == MARK_HEADER and value is not None]
+        mark = float(MARK_FORM.unpack(marks[0])[1]) if marks else at
+        return Routed(record.offset, user_id, at, None, mark, NEVER)
+    form, partition, offset, t, s = msgspec.msgpack.decode(record.value)[:5]
+    assert form == 1, f"a form that the checks cannot read: {form}"
+    return Routed(record.offset, user_id, at, (partition, offset), t, s)
