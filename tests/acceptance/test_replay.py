@@ -21,6 +21,7 @@ from tests.acceptance.topic_log import end_offsets, read_topic
 from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan
 from tests.brokers import CHECKOUT
 from worker.errors import ExitCode
+from worker.group import Group
 from worker.group_offsets import committed_offsets
 from worker.kafka import Admin, TopicPartition
 from worker.replay.rewind import write_resets
@@ -179,10 +180,21 @@ def test_it_refuses_while_a_member_lives_and_says_which(job: Job, before: Record
         assert (ends(job)[job.group.repartition_topic, 0], offsets(job)) == (written, committed)
 
 
-@pytest.mark.parametrize("start", ["beginning", f"{PLAN.start + PLAN.span_s - 60}"])
-def test_every_record_is_as_before_and_nothing_erased_shows_on_the_way(start: str, job: Job, before: Records) -> None:
+@pytest.mark.parametrize(
+    ("start", "settings"),
+    [
+        ("beginning", {}),
+        (f"{PLAN.start + PLAN.span_s - 60}", {}),
+        ("beginning", {"processing_guarantee": "exactly_once", "instance_id": "one"}),
+    ],
+    ids=["from the beginning", "lately", "exactly once"],
+)
+def test_every_record_is_as_before_and_nothing_erased_shows_on_the_way(
+    start: str, settings: dict[str, object], job: Job, before: Records
+) -> None:
     ended = ends(job)
-    printed = replay(job, "--from", start, "--yes")
+    printed = replay(job, "--from", start, "--yes", **settings)
+    assert Group(Admin(settings_of(job)), settings_of(job).group_id).members()[1] == (), "it has left"
     assert said(job) == before
     assert f"{len(before)} users published, 0 users of before cleared, 8 resets written again" in printed
     renewed = newer(job, ended)

@@ -19,6 +19,7 @@ from worker.settings import Settings
 COMMIT_INTERVAL_S = 1.0  # long enough to catch a member in the middle of a transaction
 CONSUMER_PROTOCOL_SESSION_MS = 6000  # the test broker's
 LONG_SESSION_MS = 30_000
+STOP_WITHOUT_BROKER_S = 15.0
 EXACTLY_ONCE: dict[str, object] = {"processing_guarantee": "exactly_once", "commit_interval_s": COMMIT_INTERVAL_S}
 
 
@@ -126,6 +127,20 @@ def test_what_a_killed_member_had_open_is_done_anew_once(make_bench: MakeBench, 
     assert taken_back(bench) > 0
 
 
+def test_a_signal_commits_what_is_open_and_a_restart_begins_there(make_bench: MakeBench) -> None:
+    bench = make_bench(**EXACTLY_ONCE)
+    first, load = bench.start("first"), Load(bench)
+    feed(bench, load, 1000)
+    bench.wait_routed(1)
+    bench.stop(first, signal.SIGTERM, within_s=10)
+    bench.start("second")
+    feed(bench, load, 100)
+    bench.wait_committed()
+    bench.wait_for_texts(load.texts)
+    assert_each_input_record_once(bench)
+    assert taken_back(bench) == 0
+
+
 def test_a_broker_that_is_killed_takes_nothing_and_leaves_nothing_twice(
     private_kafka: MavenKafka, make_bench: MakeBench
 ) -> None:
@@ -140,7 +155,11 @@ def test_a_broker_that_is_killed_takes_nothing_and_leaves_nothing_twice(
     bench.wait_committed()
     bench.wait_for_texts(load.texts)
     assert_each_input_record_once(bench)
-    bench.stop(member, signal.SIGTERM, within_s=10)
+
+    feed(bench, load, 500)
+    private_kafka.kill()
+    bench.stop(member, signal.SIGTERM, ExitCode.UNCLEAN_STOP, within_s=STOP_WITHOUT_BROKER_S)
+    assert "Traceback" not in member.log
 
 
 def test_a_record_that_its_topic_does_not_take_is_a_dead_letter_and_the_rest_goes_on(make_bench: MakeBench) -> None:

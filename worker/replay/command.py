@@ -33,6 +33,7 @@ def replay(settings: Settings, start: str, *, dry_run: bool, yes: bool) -> ExitC
     Raises:
         Fatal: GROUP_IS_LIVE, the group has members; or what `run` may raise.
     """
+    settings = settings.model_copy(update={"instance_id": ""})  # a member in passing: one with a name would not leave
     now = time.time()
     asked = start_time(start, now)
     admin = Admin(settings)
