@@ -1,7 +1,7 @@
 """Which rate can be sustained, and how long does a payload take at half of it?
 
-With default settings. The rate is doubled until payloads pile up, then narrowed down. It is sustained when they take no
-longer in the second half of a step than in the first. Payloads are encoded beforehand, and of every tenth user only is
+With default settings. The rate is doubled until payloads pile up, then narrowed down. It is sustained when all of them
+are through half a second after the last was sent. Payloads are encoded beforehand, and of every tenth user only is
 looked at when it comes back, so that one thread can send and receive. The pass-through of two hops is then sent the
 same rates.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.bench_latency import MEMBER, PASSTHROUGH, forwarding
 from benchmarks.figures import Figure, Result, Series, percentile
-from benchmarks.line import Due, Line, ready_line, user_number
+from benchmarks.line import Line, at_rate, ready_line, user_number
 from benchmarks.load import Payload, skewed_crowd
 from benchmarks.progress import Steps
 from benchmarks.subjects import Running, SubjectFailed
@@ -30,13 +30,13 @@ LAST_RATE = 128_000.0
 NARROWING = 2  # steps between the last rate that held and the first that did not
 HALF_S = 10.0
 DRAIN_TIMEOUT_S = 60.0
-GROWS_MS = 200.0  # what the second half may take beyond the first: a tenth too much piles up 250 ms in 5 s
+REST_S = 0.5  # what may be left when the last is sent: a tenth too much for 5 s piles up so much
 LATE_S = 0.25  # a sender that is later than this did not send at that rate
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rate. `sent_per_s` falls short of it when this process could not keep up."""
+    """One rate, and what came of it."""
 
     rate: float
     arrived_per_s: float
@@ -114,25 +114,19 @@ class Driver:
     def take(self, rate: float, seconds: float) -> Step:
         """Send for so long, then wait until everything has arrived."""
         self._taken += 1
-        first, second = f"{self._taken}.1", f"{self._taken}.2"
-        count = int(rate * seconds)
+        phase, count = str(self._taken), int(rate * seconds)
+        payloads = itertools.islice(self._payloads, count)
         began = time.monotonic()
         with self._steps.step(f"{self._doing}, {rate:.0f}/s", count) as note:
-            late_s = self._line.send(_due(itertools.islice(self._payloads, count), rate, count, (first, second)), note)
+            late_s = self._line.send(at_rate(payloads, rate, phase), note)
+            sent_at = time.monotonic()
             self._line.wait(DRAIN_TIMEOUT_S, self._running.check)
         if self._line.arrivals.waiting:
             raise SubjectFailed(f"{self._running.subject.name}: {self._line.arrivals.waiting} payloads did not arrive")
-        took_s = time.monotonic() - began
-        halves = [self._line.arrivals.latencies_ms(phase) for phase in (first, second)]
-        every = sorted(itertools.chain(*halves))
-        p50_first, p50_second = (percentile(half, 0.5) for half in halves)
-        is_sustained = late_s < LATE_S and p50_second <= p50_first + GROWS_MS
-        return Step(rate, count / took_s, percentile(every, 0.5), percentile(every, 0.99), is_sustained)
-
-
-def _due(payloads: Iterator[Payload], rate: float, count: int, phases: tuple[str, str]) -> Iterator[Due]:
-    for number, payload in enumerate(payloads):
-        yield Due(number / rate, payload, phases[2 * number >= count])
+        now = time.monotonic()
+        latencies = self._line.arrivals.latencies_ms(phase)
+        is_sustained = late_s < LATE_S and now - sent_at < REST_S
+        return Step(rate, count / (now - began), percentile(latencies, 0.5), percentile(latencies, 0.99), is_sustained)
 
 
 def is_every_tenth(key: bytes) -> bool:

@@ -90,9 +90,11 @@ def restart(bench: Bench, member: Member) -> Member:
 # --- short logs, and markers at the tail ------------------------------------------------------------------------------
 
 
-def test_no_one_and_two_records_and_markers_at_the_tail_are_restored(make_bench: MakeBench) -> None:
-    """Six input partitions: 0, 1 and 2 records; a commit marker, an abort marker, a whole aborted transaction last."""
-    bench = make_bench(partitions=6)
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_no_one_and_two_records_and_markers_at_the_tail_are_restored(make_bench: MakeBench, guarantee: str) -> None:
+    """Six input partitions: 0, 1 and 2 records; a commit marker, an abort marker, a whole aborted transaction last.
+    With exactly_once every partition of the repartition topic ends with a marker, too."""
+    bench = make_bench(partitions=6, processing_guarantee=guarantee)
     sessions = [session_on(bench, partition) for partition in range(6)]
     users = [f"user_{partition}" for partition in range(6)]
     first = bench.start("first")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
+from pathlib import Path
 
 import orjson
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks import bench_decode, bench_form, cli, machine
+from benchmarks import bench_decode, bench_form, bench_peers, cli, machine
 from benchmarks.arrivals import Arrivals, Sent
 from benchmarks.backlog import Reading, Sample, cost_of, samples_of
 from benchmarks.bench_peers import session_mistakes
@@ -27,7 +31,7 @@ from benchmarks.progress import Steps
 from benchmarks.stage_memory import measure as measure_stages
 from benchmarks.stopwatch import cpu_per_call
 from schemas.codec import Skip, read_payload
-from tests.brokers import NoBrokerError
+from tests.brokers import Found, NoBrokerError
 from worker.testing import ManualClock, TopologyDriver
 
 END = 1_712_345_678.0
@@ -296,6 +300,28 @@ def test_every_question_explains_itself(question: str) -> None:
     assert shown.exit_code == 0
     assert "--json" in shown.output
     assert question in CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+
+
+def test_all_asks_every_question_that_needs_no_more_to_be_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def instead_of(measure: Callable[..., Result]) -> Callable[..., Result]:
+        def asked(*args: object, **sizes: object) -> Result:
+            inspect.signature(measure).bind(*args, **sizes)
+            return Result(measure.__module__.removeprefix("benchmarks.bench_"), "", (), ())
+
+        return asked
+
+    for module in vars(cli).values():
+        if inspect.ismodule(module) and module.__name__.startswith("benchmarks.bench_") and module is not bench_peers:
+            monkeypatch.setattr(module, "measure", instead_of(module.measure))
+    monkeypatch.setattr(cli, "find_broker", lambda: nullcontext(Found("localhost:1", "a test")))
+    report = tmp_path / "report.json"
+    done = CliRunner().invoke(cli.app, ["all", "--json", str(report)])
+
+    assert done.exit_code == 0, done.output
+    asked = [result["question"] for result in orjson.loads(report.read_bytes())["results"]]
+    assert sorted(asked) == sorted(set(QUESTIONS) - {"all", "peers"})
 
 
 def test_without_a_broker_the_command_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
