@@ -99,7 +99,7 @@ def _is_drained(broker: Broker, reading: Reading, topics: Sequence[str]) -> bool
 
 def samples_of(readings: Sequence[Reading], count: int) -> list[Sample]:
     """A payload may become less than one record of the next hop: every hop counts by its own end."""
-    ends = readings[-1].committed
+    ends = {topic: end for topic, end in readings[-1].committed.items() if end}
     return [
         Sample(wall_s, cpu_s, count * sum(committed[topic] / ends[topic] for topic in ends) / len(ends))
         for wall_s, cpu_s, committed in readings

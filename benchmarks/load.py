@@ -106,13 +106,11 @@ def even_crowd(
     users: int, *, begin: float, interval_s: float, count: int | None = None, burst: int = 1
 ) -> Iterator[Payload]:
     """Every user does the same: 18 actions in 6 payloads over 3 sessions, or as many as `count` payloads hold. They
-    take turns, with `burst` payloads each."""
+    take turns, with `burst` payloads of one session each."""
     clicker = Clicker()
     for number in range(even_size(users) if count is None else count):
-        of_burst = number % burst
         turn, user = divmod(number // burst, users)
-        session = (turn * burst + of_burst) % SESSIONS_PER_USER
-        yield clicker.payload(user, session, ACTIONS_ON_AVERAGE, begin + number * interval_s)
+        yield clicker.payload(user, turn % SESSIONS_PER_USER, ACTIONS_ON_AVERAGE, begin + number * interval_s)
 
 
 def even_size(users: int) -> int:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from benchmarks import bench_decode, bench_form, bench_peers, cli, machine
 from benchmarks.arrivals import Arrivals, Sent
 from benchmarks.backlog import Reading, Sample, cost_of, samples_of
+from benchmarks.bench_hot_user import hot_user
 from benchmarks.bench_peers import session_mistakes
 from benchmarks.figures import Figure, Result, percentile
 from benchmarks.fold import Fold
@@ -254,6 +255,27 @@ def test_a_payload_of_the_load_can_be_made_to_happen_at_any_time() -> None:
 
     assert orjson.loads(happening_at(payload.value, now)) == document | {"forwarded_at": now}
     assert list(tells_of_payload(happening_at(payload.value, now))) == [(payload.session_id, now)]
+
+
+def test_the_hot_user_has_the_largest_record_that_is_not_cut() -> None:
+    driver = TopologyDriver(partitions=4, clock=ManualClock(END))
+    for number, payload in enumerate(islice(hot_user(), 60)):
+        driver.pipe(happening_at(payload.value, END + number / 50), key=payload.key, timestamp=END + number / 50)
+    driver.process()
+    value = driver.output[-1].value or b""
+    record = orjson.loads(value)
+
+    assert 480_000 < len(value) < 524_288
+    assert [session["action_count"] for session in record["sessions"]] == 20 * [200]
+    assert not record["truncated"]
+
+
+def test_a_burst_of_an_even_crowd_is_of_one_session() -> None:
+    load = list(even_crowd(2, begin=END, interval_s=0.5, count=12, burst=2))
+
+    assert [payload.session_id[-3:] for payload in load] == [
+        *("0_0", "0_0", "1_0", "1_0", "0_1", "0_1", "1_1", "1_1", "0_2", "0_2", "1_2", "1_2"),
+    ]
 
 
 def test_a_record_tells_of_all_its_sessions() -> None:
