@@ -209,9 +209,19 @@ def test_a_member_with_a_name_gets_its_partitions_back_and_the_others_do_not_not
     assert second.log.count("revoked") + second.log.count("assigned") == said
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_of_two_members_with_one_name_one_ends_with_the_named_exit_code(make_bench: MakeBench, protocol: str) -> None:
-    bench = make_bench(group_protocol=protocol, session_timeout_ms=session_ms(protocol), instance_id="one")
+@pytest.mark.parametrize(
+    ("protocol", "guarantee"),
+    [("classic", "at_least_once"), ("consumer", "at_least_once"), ("classic", "exactly_once")],
+)
+def test_of_two_members_with_one_name_one_ends_with_the_named_exit_code(
+    make_bench: MakeBench, protocol: str, guarantee: str
+) -> None:
+    bench = make_bench(
+        group_protocol=protocol,
+        session_timeout_ms=session_ms(protocol),
+        instance_id="one",
+        processing_guarantee=guarantee,
+    )
     group = bench.group
     first, load = bench.start("first"), Load(bench)
     load.send(100)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from worker.errors import Retriable, TaskCorrupted, TaskMigrated
+from worker.errors import Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, KafkaException, error_of, translate
 from worker.metrics import Metrics
 from worker.runtime.checkpoint import COMMIT_POLL_S, Checkpoint, Due, changed_of, offsets_of
@@ -90,10 +90,15 @@ class TransactionalCheckpoint(Checkpoint):
     def _ask_the_group(self, consumer: ConsumerLike, task: Task) -> None:
         """A refusal inside of the transaction would end it, and a rebalance is no reason to work everything anew."""
         try:
-            consumer.commit(offsets=offsets_of([Due(task, task.committed)]), asynchronous=False)
+            answers = consumer.commit(offsets=offsets_of([Due(task, task.committed)]), asynchronous=False) or []
         except KafkaException as exc:
-            error = error_of(exc)
-            self._metrics.add("commit_failures", error.name())
-            if error.code() in REBALANCES:
-                raise Retriable("the group rebalances") from exc
-            raise translate(exc, "asking the group", running=True) from exc
+            raise self._refusal(error_of(exc)) from exc
+        for answer in answers:
+            if answer.error is not None:
+                raise self._refusal(answer.error)
+
+    def _refusal(self, error: KafkaError) -> WorkerError:
+        self._metrics.add("commit_failures", error.name())
+        if error.code() in REBALANCES:
+            return Retriable("the group rebalances")
+        return translate(error, "asking the group", running=True)

@@ -347,12 +347,23 @@ def test_a_refused_record_is_a_dead_letter_once_and_so_are_others_of_its_kind() 
 def test_only_once_something_was_refused_does_each_record_travel_alone() -> None:
     broker = new_broker()
     member = new_member(broker)
+    member.settle()
+
+    def travels_alone() -> bool:
+        assert isinstance(member.producer, FakeTransactionalProducer)
+        return member.producer.one_by_one
+
+    broker.refuse_transactions.append(KafkaError._TIMED_OUT)
     send(broker)
     member.settle()
-    member.assignment._keep(Fatal(ExitCode.FAILED, "for a new producer"))
-    first = member.producer
-    assert isinstance(first, FakeTransactionalProducer)
-    assert not first.one_by_one
+    assert (len(member.clients.producers), travels_alone()) == (2, False)
+    broker.limits[HOP] = 20_000
+    send(broker, text="x" * 30_000)
+    member.settle()
+    assert (len(member.clients.producers), travels_alone()) == (4, True)
+    send(broker)
+    member.settle()
+    assert (len(member.clients.producers), travels_alone()) == (4, True), "until the process ends"
 
 
 def test_a_dead_letter_topic_that_became_too_small_gets_the_headers_only() -> None:
