@@ -122,7 +122,7 @@ class Group:
     @property
     def present(self) -> list[Member]:
         """The members that run and were not asked to end."""
-        return [each for each in self.members if each.exit_code is None and each.name not in self._dismissed]
+        return [each for each in self.members if each.exit_code is None and not self.is_excused(each)]
 
     def start(self, name: str, **settings: object) -> Member:
         """Start one more member; `settings` go over those of the group."""
@@ -140,6 +140,14 @@ class Group:
         for member in members:
             self._dismissed.add(member.name)
             member.process.send_signal(number)
+
+    def excuse(self, member: Member) -> None:
+        """It ended by itself, and may."""
+        self._dismissed.add(member.name)
+
+    def is_excused(self, member: Member) -> bool:
+        """Whether it may be gone."""
+        return member.name in self._dismissed
 
     def stop(self, *members: Member) -> None:
         """End the members clean, all at once, and wait for them."""
@@ -159,7 +167,7 @@ class Group:
         """
         deadline = time.monotonic() + timeout_s
         while not _holds(condition):
-            gone = [each for each in self.members if each.exit_code is not None and each.name not in self._dismissed]
+            gone = [each for each in self.members if each.exit_code is not None and not self.is_excused(each)]
             assert not gone, "\n".join(f"{each.name} ended with {each.exit_code}\n{each.tail()}" for each in gone)
             if time.monotonic() > deadline:
                 logs = "\n".join(member.tail() for member in self.members)

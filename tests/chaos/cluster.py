@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.acceptance.topic_log import QUIET, REQUEST_TIMEOUT_S
+from tests.acceptance.topic_log import QUIET
 from tests.brokers import MavenKafka, free_port, new_cluster_id
 from tests.chaos.proxy import Proxy
 
@@ -23,6 +24,7 @@ REPLICATED = {
     "transaction.state.log.min.isr": "2",
 }
 SMALL_DISK_MB = 128  # a fresh broker and the traffic of one scenario take about 30
+ANSWER_TIMEOUT_S = 3.0
 FILLER_BLOCK = bytes(1_000_000)
 
 
@@ -73,9 +75,12 @@ class Cluster:
         return self.lanes[lane % len(self.lanes)].address if self.lanes else self.bootstrap_servers
 
     def busiest(self) -> MavenKafka:
-        """The node that leads most partitions."""
+        """The node that leads most partitions; the first one when nobody answers."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, **QUIET})
-        topics = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics.values()
+        try:
+            topics = admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics.values()
+        except KafkaException:
+            return self.nodes[0]
         leaders = [partition.leader for topic in topics for partition in topic.partitions.values()]
         return max(self.nodes, key=lambda node: leaders.count(self.nodes.index(node) + 1))
 

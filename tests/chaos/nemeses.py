@@ -138,31 +138,45 @@ class Swallow(BadWeather):
 
 
 class BrokerKill(Nemesis):
-    """SIGKILL the busiest broker; it starts again with its data. With three of them its partitions get new leaders."""
+    """SIGKILL the busiest broker; it starts again with its data. With three of them its partitions get new leaders.
 
-    node: MavenKafka
+    Nobody kills a second one while one is down: that is another promise, and nobody's.
+    """
+
+    name = "SIGKILL"
+    node: MavenKafka | None = None
 
     def begin(self) -> str:
-        self.node = self.world.cluster.busiest()
-        self.node.kill()
-        return f"SIGKILL broker {self.world.cluster.nodes.index(self.node) + 1}"
+        cluster = self.world.cluster
+        if not cluster.is_up:
+            return "no broker fails: one is down"
+        self.node = cluster.busiest()
+        self.strike(self.node)
+        return f"{self.name} broker {cluster.nodes.index(self.node) + 1}"
 
     def heal(self) -> str:
-        self.node.start()
+        if self.node is None:
+            return ""
+        self.mend(self.node)
         return f"broker {self.world.cluster.nodes.index(self.node) + 1} is back"
+
+    def strike(self, node: MavenKafka) -> None:
+        node.kill()
+
+    def mend(self, node: MavenKafka) -> None:
+        node.start()
 
 
 class BrokerPause(BrokerKill):
     """The broker stands still: connections stay open, nothing answers, and what is on its way arrives afterwards."""
 
-    def begin(self) -> str:
-        self.node = self.world.cluster.busiest()
-        self.node.pause()
-        return f"SIGSTOP broker {self.world.cluster.nodes.index(self.node) + 1}"
+    name = "SIGSTOP"
 
-    def heal(self) -> str:
-        self.node.resume()
-        return f"SIGCONT broker {self.world.cluster.nodes.index(self.node) + 1}"
+    def strike(self, node: MavenKafka) -> None:
+        node.pause()
+
+    def mend(self, node: MavenKafka) -> None:
+        node.resume()
 
 
 class DiskFull(Nemesis):

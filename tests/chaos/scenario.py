@@ -16,6 +16,7 @@ from tests.chaos.schedule import Deck, Span, Step, draw, length_s
 from tests.chaos.world import Mode, Size, World
 
 MOMENT, SHORT, LONG = Span(0.2, 0.5), Span(1.0, 4.0), Span(8.0, 11.0)  # LONG is beyond a session of six seconds
+STAY = Span(5.0, 8.0)  # long enough to get partitions
 OUTAGE = Span(12.0, 15.0)  # beyond the session and the delivery timeout
 AFTERWARDS_S = 3.0  # traffic goes on for this long after the last nemesis
 
@@ -41,7 +42,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "members",
             Size(),
             Deck(
-                {"kill": SHORT, "pause": LONG, "leave": SHORT, "join": SHORT, "ahead": MOMENT, "reset": MOMENT},
+                {"kill": SHORT, "pause": LONG, "leave": SHORT, "join": STAY, "ahead": MOMENT, "reset": MOMENT},
                 {"kill": 2, "reset": 2},
             ),
         ),
@@ -113,6 +114,7 @@ def torment(world: World, steps: Sequence[Step]) -> None:
     at_work: dict[int, tuple[Nemesis, float]] = {}
     for at_s, number, what in sorted(due):
         time.sleep(max(0.0, began + at_s - time.monotonic()))
+        world.supervise()
         if what == "begin":
             nemesis = NEMESES[steps[number].name](world, steps[number].choice)
             at_work[number] = nemesis, time.time()

@@ -18,6 +18,7 @@ from tests.chaos.commit_log import OFFSETS_TOPIC, commits_of
 from tests.chaos.evidence import Disturbance, Evidence, Shutdown
 from tests.chaos.feeder import Feeder, Resets
 from tests.chaos.witness import Witness
+from worker.errors import ExitCode
 
 SESSION_S = 6.0
 HEARTBEAT_MS = 500
@@ -134,6 +135,13 @@ class World:
         lane = self.cluster.address_of_lane(number)
         return self.group.start(f"member-{number}", bootstrap_servers=lane)
 
+    def supervise(self) -> None:
+        """Start again whoever found no broker when it started: that is a supervisor's work."""
+        for member in self.group.members:
+            if member.exit_code == ExitCode.BROKER_UNREACHABLE and not self.group.is_excused(member):
+                self.group.excuse(member)
+                self.note(f"{member.name} found no broker, {self.add_member().name} comes")
+
     def pause(self, member: Member) -> None:
         self._paused.add(member.name)
         member.pause()
@@ -181,6 +189,7 @@ class World:
         self.resets.close()
         self.note("all traffic is sent")
         self.group.reconnect()
+        self.supervise()
         self.group.wait_until_settled(timeout_s=QUIET_TIMEOUT_S)
         self.note("settled")
         self.end(*self.group.present)

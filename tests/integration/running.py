@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package 
 )
 
 from schemas.dead_letter import DeadLetter
-from tests.acceptance.members import Group, Member
+from tests.acceptance.members import Group, Member, environment
 from tests.acceptance.records import Headers, Record, Sent
 from tests.acceptance.topic_log import (
     Feed,
@@ -30,10 +33,12 @@ from tests.acceptance.topic_log import (
     newest_by_key,
     read_topic,
 )
+from tests.brokers import CHECKOUT
 from worker.partitioner import partition_of
 
 SESSION_TIMEOUT_MS = 3000
 REQUEST_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
 USERS = 50
 SHOWN = 200  # actions of a session in a record
 OURS = {"message.timestamp.type": "LogAppendTime"}
@@ -105,6 +110,19 @@ class Bench:
         group_id = str(self.settings["group_id"])
         self.admin.delete_consumer_groups([group_id])[group_id].result(REQUEST_TIMEOUT_S)
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of the commands, with the group's settings."""
+        given = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            cwd=CHECKOUT,
+            env=given | environment(self.group.settings),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
     # --- writing -------------------------------------------------------------------------------------------------
 
     def send(self, session: str, user: str | None, *texts: str, at: float | None = None, headers: Headers = ()) -> None:
@@ -131,6 +149,10 @@ class Bench:
         member = self.group.start(name, **settings)
         self.group.wait_for(lambda: "assigned" in member.log, f"{name} has partitions", timeout_s=40)
         return member
+
+    def look_again(self) -> None:
+        """After a change of the input topic: the old producer would learn of it in minutes."""
+        self.feed = Feed(self.bootstrap, self.group.input_topic)
 
     def wait_routed(self, count: int) -> None:
         """Until at least so many records went on to the second stage."""
