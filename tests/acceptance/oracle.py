@@ -79,7 +79,7 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the topics must hold in the end. `users` has every user that was ever named; None = no context.
+    """What the topics must hold in the end. `users` has every user that was ever named or erased; None = no context.
 
     Every position of the input is in one of `routed`, `unclaimed`, `dead_letters` and `skipped_at`.
     """
@@ -126,12 +126,11 @@ def fold(
             by_user[route.user_id].append(payload)
             routed[payload.partition, payload.offset] = route
     clocks = stream_times(by_user, settings)
-    users = {
-        user_id: render(
-            user_id, after(payloads, (marks or {}).get(user_id)), clocks[partition_of(user_id, settings)], settings
-        )
-        for user_id, payloads in by_user.items()
-    }
+    marks = marks or {}
+    users: dict[str, dict[str, Any] | None] = dict.fromkeys(marks)
+    for user_id, payloads in by_user.items():
+        left = after(payloads, marks.get(user_id))
+        users[user_id] = render(user_id, left, clocks[partition_of(user_id, settings)], settings)
     unclaimed -= routed.keys()
     return Expected(
         users, dead_letters, Counter(skipped.values()), counts, routed, frozenset(unclaimed), frozenset(skipped)

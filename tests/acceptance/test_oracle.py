@@ -381,7 +381,9 @@ def test_what_was_erased_is_not_in_the_record(mark: float, left: list[str] | Non
     for at, text in enumerate(("one", "two", "three")):
         log.payload(at=at, user_id="u1", email=f"{text}@x", actions=[click(text)])
 
-    record = fold({0: log.records}, SETTINGS, {"u1": NOW + mark, "u2": NOW + 99}).users["u1"]
+    users = fold({0: log.records}, SETTINGS, {"u1": NOW + mark, "unknown": NOW + 99}).users
+    assert users["unknown"] is None
+    record = users["u1"]
 
     assert (record and lines_of(record["sessions"][0])) == left
     assert record is None or record["email"] == "three@x"
