@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test chaos lint type bench peers plots all clean
+.PHONY: setup demo test chaos soak lint type bench peers plots all clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ type: setup
 # SEED=… repeats a run; MINUTES=… is the longest that it takes
 chaos: setup
 	$(BIN)/python -m tests.chaos --seed "$(SEED)" --minutes "$(or $(MINUTES),10)"
+
+# memory, descriptors and lag under steady traffic
+soak: setup
+	$(BIN)/python -m tests.soak --minutes "$(or $(MINUTES),5)"
 
 bench: setup
 	$(BIN)/python -m benchmarks all

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 import tempfile
@@ -15,16 +16,18 @@ from tests.chaos.scenario import SCENARIOS, run
 from tests.chaos.world import Mode
 
 LONGEST_RUN_S = 130.0  # no run begins that might not end in time
-PROGRAMME: tuple[tuple[str, Mode], ...] = (
-    ("members", Mode(protocol="classic")),
-    ("broker", Mode(protocol="consumer")),
-    ("network", Mode(protocol="classic")),
-    ("cluster", Mode(protocol="consumer")),
-    ("disk", Mode(protocol="classic")),
-    ("members", Mode(protocol="consumer")),
-    ("network", Mode(protocol="consumer")),
-    ("broker", Mode(protocol="classic")),
-    ("cluster", Mode(protocol="classic")),
+GUARANTEES, PROTOCOLS = ("at_least_once", "exactly_once"), ("classic", "consumer")
+PROGRAMME: tuple[
+    tuple[str, Mode], ...
+] = (  # each scenario with each guarantee and each protocol, as far as time allows
+    ("members", Mode("at_least_once", "classic")),
+    ("members", Mode("exactly_once", "consumer")),
+    ("broker", Mode("exactly_once", "classic")),
+    ("network", Mode("at_least_once", "consumer")),
+    ("cluster", Mode("exactly_once", "consumer")),
+    ("disk", Mode("at_least_once", "classic")),
+    ("network", Mode("exactly_once", "classic")),
+    ("broker", Mode("at_least_once", "consumer")),
 )
 
 
@@ -33,15 +36,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", default="", help="repeats a run; default: another one each time")
     parser.add_argument("--minutes", type=float, default=10.0, help="no longer than this")
-    parser.add_argument("--only", default="", choices=["", *SCENARIOS], help="this scenario only")
-    parser.add_argument("--protocol", default="", choices=["", "classic", "consumer"])
+    parser.add_argument("--only", default="", choices=["", *SCENARIOS], help="this scenario, with all settings")
+    parser.add_argument("--guarantee", default="", choices=["", *GUARANTEES])
+    parser.add_argument("--protocol", default="", choices=["", *PROTOCOLS])
     asked = parser.parse_args()
     seed = asked.seed or str(random.randrange(1_000_000))
     deadline = time.monotonic() + asked.minutes * 60
-    print(f"seed {seed}: make chaos SEED={seed} repeats it", flush=True)
+    print(f"seed {seed}: `make chaos SEED={seed}` repeats it", flush=True)
     failed = 0
-    for name, mode in PROGRAMME:
-        if asked.only not in ("", name) or asked.protocol not in ("", mode.protocol):
+    modes = [Mode(*each) for each in itertools.product(GUARANTEES, PROTOCOLS)]
+    for name, mode in [(asked.only, mode) for mode in modes] if asked.only else PROGRAMME:
+        if asked.guarantee not in ("", mode.guarantee) or asked.protocol not in ("", mode.protocol):
             continue
         if time.monotonic() + LONGEST_RUN_S > deadline:
             print(f"NOT RUN, the time is used up: {name} ({mode})", flush=True)

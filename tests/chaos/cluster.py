@@ -23,6 +23,8 @@ REPLICATED = {
     "transaction.state.log.replication.factor": "3",
     "transaction.state.log.min.isr": "2",
 }
+# By default the broker looks every ten seconds for transactions whose time is over; a run has no time for that.
+TRANSACTIONS = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
 SMALL_DISK_MB = 128  # a fresh broker and the traffic of one scenario take about 30
 ANSWER_TIMEOUT_S = 3.0
 FILLER_BLOCK = bytes(1_000_000)
@@ -47,7 +49,7 @@ class Cluster:
         self.lanes = [self._exit.enter_context(Proxy(port)) for port in lane_ports]
         self.nodes: list[MavenKafka] = []
         for number, (port, controller) in enumerate(zip(ports, controllers, strict=True), start=1):
-            settings = {"node.id": str(number), "controller.quorum.voters": voters}
+            settings = {"node.id": str(number), "controller.quorum.voters": voters, **TRANSACTIONS}
             settings |= _listeners(port, controller, lane_ports, [lane.address for lane in self.lanes])
             settings |= REPLICATED if nodes >= 3 else {}
             settings |= {"log.dirs": str(data_dir / f"node-{number}")} if data_dir else {}

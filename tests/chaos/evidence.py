@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -88,7 +88,7 @@ class Evidence:
     @cached_property
     def routed(self) -> dict[int, list[Routed]]:
         """The repartition topic, read without the worker's code."""
-        return {partition: [_routed(record) for record in records] for partition, records in self.repartition.items()}
+        return {partition: list(routed_records(records)) for partition, records in self.repartition.items()}
 
     @cached_property
     def letters(self) -> list[tuple[Position, float]]:
@@ -107,6 +107,11 @@ class Evidence:
             for record in records:
                 version = None if record.value is None else int(json.loads(record.value)["version"])
                 yield (record.key or b"").decode(), record, version
+
+
+def routed_records(records: Iterable[Record]) -> Iterator[Routed]:
+    """What records of the repartition topic say."""
+    return map(_routed, records)
 
 
 def _routed(record: Record) -> Routed:

@@ -1,4 +1,4 @@
-"""What operators do to the input topic under a running group: more partitions, a topic made anew, deleted records."""
+"""What operators do to the input topic under a running group: more partitions, a topic made anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined] # re-exported without saying so
 
 from tests.acceptance.topic_log import create_input_topic, delete_topics, end_offsets
@@ -73,20 +72,3 @@ def recreate(bench: Bench) -> None:
     bench.group.wait_for(lambda: not end_offsets(bench.admin, topic), "the topic is gone", timeout_s=30)
     create_input_topic(bench.bootstrap, topic, partitions=1)
     bench.look_again()
-
-
-def test_records_that_were_deleted_unread_are_passed_over_loudly(bench: Bench) -> None:
-    first = bench.start("first")
-    bench.send("ps_1", "amelie", "0")
-    bench.wait_committed()
-    bench.stop(first, signal.SIGTERM, within_s=STOP_S)
-    bench.send("ps_1", "amelie", "1", "2", "3")
-    bench.feed.flush()
-    where = TopicPartition(bench.group.input_topic, 0, 3)
-    bench.admin.delete_records([where])[where].result(REQUEST_TIMEOUT_S)
-
-    second = bench.start("second")
-    bench.wait_committed()
-    bench.wait_for_texts({"amelie": ["0", "3"]})
-    for words in ("the committed offset 1 is below the log's start 3", "context-worker replay"):
-        assert words in second.log

@@ -167,6 +167,25 @@ def test_a_dead_letter_topic_that_is_too_small_gets_the_headers_only(make_bench:
     assert len(bench.dead_letters()) == 3
 
 
+def test_a_topic_that_turns_unreadable_stops_the_worker_and_waits_for_a_better_one(make_bench: MakeBench) -> None:
+    """After a bad deploy, of the producers or of this service, the input must not end up among the dead letters."""
+    bench = make_bench(partitions=1, dlq_max_ratio=0.5)
+    first = bench.group.start("first")
+    bench.send("ps_1", "amelie", "before")
+    for number in range(5000):
+        bench.send_raw(b"ps_1", b"no json %d" % number)
+    bench.send("ps_1", "amelie", "after")
+    bench.feed.flush()
+    bench.group.excuse(first)
+    first.wait_exit(ExitCode.DEAD_LETTERS, timeout_s=60)
+    assert "WORKER_DLQ_MAX_RATIO" in first.log
+    assert bench.ends(bench.group.dlq_topic).total() < 2500
+
+    bench.start("better", dlq_max_ratio=0)
+    bench.wait_committed()
+    bench.wait_for_texts({"amelie": ["before", "after"]})
+
+
 # --- offsets that another tool moved ---
 
 

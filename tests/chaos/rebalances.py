@@ -1,0 +1,156 @@
+"""`python -m tests.chaos.rebalances`: how long partitions stand still when members come and go, by group protocol.
+
+Two members under steady traffic on a broker of their own (session and heartbeat of both protocols: 6 s, 1 s). Told is,
+for the partitions that moved and for those that stayed, the longest pause between two records on the repartition topic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from tests.acceptance.members import Group, Member
+from tests.acceptance.topic_log import Feed, create_input_topic, read_topic
+from tests.brokers import NoBrokerError
+from tests.chaos.cluster import Cluster
+from tests.chaos.evidence import routed_records
+from tests.soak.traffic import Crowd, Steady
+
+PARTITIONS = 8
+PER_S = 400.0
+BEFORE_S = 1.0  # also looked at: the pauses of every day
+AFTER_S = 10.0
+SESSION_MS, HEARTBEAT_MS = 6000, 1000
+Owners = dict[int, str]
+
+
+class Trial:
+    """A group with two members, and what happens to its input partitions."""
+
+    def __init__(self, bootstrap: str, protocol: str) -> None:
+        run = f"{protocol}-{time.time_ns()}"
+        settings: dict[str, object] = {
+            "bootstrap_servers": bootstrap,
+            **{name: f"{run}-{name}" for name in ("group_id", "input_topic", "output_topic", "dlq_topic")},
+            "group_protocol": protocol,
+            "session_timeout_ms": SESSION_MS,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
+        }
+        self._bootstrap = bootstrap
+        self.group = Group(settings, Path(tempfile.mkdtemp(prefix="rebalances-")))
+        create_input_topic(bootstrap, self.group.input_topic, partitions=PARTITIONS)
+        self._started = 0
+        self.members = [self.start(), self.start()]
+        self.group.wait_for_owners(2)
+        self.traffic = Steady(Feed(bootstrap, self.group.input_topic), Crowd(PARTITIONS), PER_S)
+        self.traffic.start()
+
+    def start(self) -> Member:
+        self._started += 1
+        return self.group.start(f"member-{self._started}")
+
+    def owners(self) -> list[set[int]]:
+        """The input partitions of each member."""
+        return [{number for topic, number in share if topic == self.group.input_topic} for share in self.group.owned()]
+
+    def pauses(self, happens: Callable[[], int]) -> tuple[float, float]:
+        """The longest pause of those that moved, and of those that stayed. `happens` says how many members are left."""
+        before = self.owners()
+        time.sleep(BEFORE_S)
+        since = time.time() - BEFORE_S
+        count = happens()
+        self.group.wait_for_owners(count)
+        time.sleep(AFTER_S / 5)
+        after = self.owners()
+        until = time.time()
+        stayed = {
+            number
+            for old in before
+            for new in after
+            for number in old & new
+            if len(old & new) == max(len(old & each) for each in after)
+        }
+        longest = self._longest(since, until)
+        moved = [pause for number, pause in longest.items() if number not in stayed]
+        return max(moved, default=0.0), max((longest[number] for number in stayed), default=0.0)
+
+    def _longest(self, since: float, until: float) -> dict[int, float]:
+        times: dict[int, list[float]] = defaultdict(list)
+        for records in read_topic(self._bootstrap, self.group.repartition_topic).values():
+            for record in routed_records(records):
+                if record.source is not None and since <= record.at <= until:
+                    times[record.source[0]].append(record.at)
+        return {
+            number: max(b - a for a, b in zip([since, *sorted(at)], [*sorted(at), until], strict=True))
+            for number, at in times.items()
+        }
+
+    def close(self) -> None:
+        self.traffic.stop()
+        self.group.close()
+
+
+def trial(bootstrap: str, protocol: str) -> dict[str, tuple[float, float]]:
+    """One of each."""
+    run = Trial(bootstrap, protocol)
+    found = {}
+    try:
+
+        def join() -> int:
+            run.members.append(run.start())
+            return 3
+
+        def leave() -> int:
+            run.group.stop(run.members.pop(0))
+            return len(run.members)
+
+        def kill() -> int:
+            run.group.crash(run.members.pop(0))
+            return len(run.members)
+
+        def restart_the_last() -> int:
+            run.group.crash(run.members.pop(0))
+            run.members.append(run.start())
+            return 1
+
+        for name, happens in (
+            ("joins", join),
+            ("leaves", leave),
+            ("killed", kill),
+            ("last one killed", restart_the_last),
+        ):
+            found[name] = run.pauses(happens)
+    finally:
+        run.close()
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    with Cluster() as cluster:
+        for _ in range(rounds):
+            for protocol in ("classic", "consumer"):
+                for name, pauses in trial(cluster.bootstrap_servers, protocol).items():
+                    measured[protocol, name].append(pauses)
+                    print(f"{protocol:9} {name:16} moved {pauses[0]:5.2f} s  stayed {pauses[1]:5.2f} s", flush=True)
+    print(f"\nmedians of {rounds}")
+    for (protocol, name), found in measured.items():
+        moved, stayed = (median(each[at] for each in found) for at in (0, 1))
+        print(f"{protocol:9} {name:16} moved {moved:5.2f} s  stayed {stayed:5.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except NoBrokerError as missing:
+        sys.exit(f"this needs a broker of its own, by Java and Maven: {missing}")
