@@ -113,6 +113,10 @@ class FakeViewReader:
         if self.broker.is_down:
             return None
         offset = self._next[at]
+        while (
+            offset < self.broker.end(at) and self.broker.start(at) <= offset and self.broker.message(at, offset) is None
+        ):
+            offset = self._next[at] = offset + 1  # a marker
         if not self.broker.start(at) <= offset <= self.broker.end(at):
             self._next[at] = self.broker.end(at)
             return Message(*at, offset, error=kafka_error(KafkaError._AUTO_OFFSET_RESET))
