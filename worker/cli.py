@@ -36,6 +36,7 @@ from worker.printing import (
     waiting,
 )
 from worker.producing import open_source, publish, shift_to_now
+from worker.serve_command import serve
 from worker.settings import Settings
 from worker.settings_sources import property_flag
 from worker.topic_policy import Role
@@ -61,6 +62,7 @@ app = typer.Typer(
   context-worker run                        the service; start more of it
   context-worker produce --rebase sample    an hour at a product, ending now
   context-worker user amelie                what the chat layer knows of her
+  context-worker serve                      what is known of users, by HTTP
   context-worker status                     members, partitions, lag
   context-worker dlq list                   what could not be read, and why
   context-worker reset-user amelie          erase a user
@@ -70,6 +72,7 @@ Every setting is a flag (--group-id), a variable (WORKER_GROUP_ID) or a key of a
 TOML file (--config). What a flag says wins, then the variable, then the file.""",
 )
 
+app.command("serve", rich_help_panel="The service")(serve)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Setting right")
 
 

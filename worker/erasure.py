@@ -11,7 +11,7 @@ from enum import Enum
 
 from schemas.user_context import UserContext
 from worker.kafka import Admin, KafkaError, KafkaException, Message, Producer, producer_config, translate
-from worker.lookup import Lookup
+from worker.lookup import Lookup, user_id_of
 from worker.pipeline.repartition import reset_headers
 from worker.producing import require_delivery
 from worker.settings import Settings
@@ -65,26 +65,7 @@ class Erasure:
         Raises:
             WorkerError: it is not known to be there.
         """
-        reports: list[tuple[KafkaError | None, Message]] = []
-        config = producer_config(self._settings, linger_ms=0)
-        config["delivery.report.only.error"] = False
-        topic = self._repartition.name
-        headers: list[tuple[str, str | bytes | None]] = [*reset_headers(None)]
-        try:
-            producer = Producer(config)
-            producer.produce(
-                topic,
-                None,
-                self._user_id.encode(),
-                headers=headers,
-                on_delivery=lambda error, message: reports.append((error, message)),
-            )
-            left = producer.flush(self._settings.delivery_timeout_ms / 1000 + 1)
-        except KafkaException as exc:
-            raise translate(exc, f"writing to {topic}") from exc
-        require_delivery(next((error for error, _ in reports), None), left, f"writing the reset to {topic}")
-        ((_, message),) = reports
-        return WrittenReset(topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1] / 1000)
+        return _write(self._settings, self._repartition.name, self._user_id)
 
     def wait(self, reset: WrittenReset, timeout_s: float) -> Effect:
         """Until the output topic shows it, or the time is up. After `known` and `write`."""
@@ -104,3 +85,34 @@ class Erasure:
             return bool(described[group_id].result().members)
         except KafkaException as exc:
             raise translate(exc, f"asking for the members of group {group_id}") from exc
+
+
+def write_reset(settings: Settings, user_id: str) -> WrittenReset:
+    """Erase a user, without looking at what is known of them.
+
+    Raises:
+        WorkerError: the reset is not known to be on its topic.
+    """
+    return _write(settings, find_topic(Admin(settings), settings, Role.REPARTITION).name, user_id_of(user_id))
+
+
+def _write(settings: Settings, topic: str, user_id: str) -> WrittenReset:
+    reports: list[tuple[KafkaError | None, Message]] = []
+    config = producer_config(settings, linger_ms=0)
+    config["delivery.report.only.error"] = False
+    headers: list[tuple[str, str | bytes | None]] = [*reset_headers(None)]
+    try:
+        producer = Producer(config)
+        producer.produce(
+            topic,
+            None,
+            user_id.encode(),
+            headers=headers,
+            on_delivery=lambda error, message: reports.append((error, message)),
+        )
+        left = producer.flush(settings.delivery_timeout_ms / 1000 + 1)
+    except KafkaException as exc:
+        raise translate(exc, f"writing to {topic}") from exc
+    require_delivery(next((error for error, _ in reports), None), left, f"writing the reset to {topic}")
+    ((_, message),) = reports
+    return WrittenReset(topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1] / 1000)

@@ -22,6 +22,9 @@ FILE_VARIABLE = "WORKER_CONFIG"
 # Kubernetes sets these for a service that is called "worker"; they are nobody's settings.
 _SERVICE_LINK = re.compile(r"WORKER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
+# Tokens of `serve`, which reads them itself: no flag may hold one, and no other command needs them.
+_TOKENS = frozenset(f"WORKER_{whose}_TOKEN{file}" for whose in ("READ", "ADMIN") for file in ("", "_FILE"))
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -124,7 +127,7 @@ def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Col
     candidates["workerkafka"] = "a property behind it, e.g. WORKER_KAFKA_SECURITY_PROTOCOL"
     for name, value in sorted(environ.items()):
         field_name = name.removeprefix(PREFIX).lower()
-        if not name.startswith(PREFIX) or name == FILE_VARIABLE or _SERVICE_LINK.fullmatch(name):
+        if not name.startswith(PREFIX) or name in {FILE_VARIABLE, *_TOKENS} or _SERVICE_LINK.fullmatch(name):
             continue
         if name.startswith(KAFKA_PREFIX) and name != KAFKA_PREFIX:
             _read_kafka_variable(gathered, name, value)

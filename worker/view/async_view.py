@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -94,26 +96,32 @@ class AsyncUserContextView(ContextReads):
         Raises:
             NotInShare: another instance holds the user.
         """
-        user_id = identifier(user_id)
-        changed = self._subscribe(user_id)
-        try:
+        with self.watching(user_id) as changed:
             while True:
                 changed.clear()
                 yield self.get(user_id, product_id)
                 await changed.wait()
-        finally:
-            waiting = self._waiting[user_id]
-            waiting.discard(changed)
-            if not waiting:
-                del self._waiting[user_id]
 
-    def _subscribe(self, user_id: str) -> asyncio.Event:
+    @contextmanager
+    def watching(self, user_id: str) -> Iterator[asyncio.Event]:
+        """An event that every change of the user sets; whoever waits for it clears it."""
         if self._end is None:
             self._loop = asyncio.get_running_loop()
             self._end = self._view.on_batch(self._tell)
-        changed = asyncio.Event()
-        self._waiting.setdefault(user_id, set()).add(changed)
-        return changed
+        user_id, changed = identifier(user_id), asyncio.Event()
+        waiting = self._waiting.setdefault(user_id, set())
+        waiting.add(changed)
+        try:
+            yield changed
+        finally:
+            waiting.discard(changed)
+            if not waiting and self._waiting.get(user_id) is waiting:
+                del self._waiting[user_id]
+
+    @property
+    def ready(self) -> Future[None]:
+        """As `UserContextView.ready`."""
+        return self._view.ready
 
     def _tell(self, user_ids: list[str]) -> None:
         """On the view's thread: one call to the loop for a batch, and none where nobody waits."""

@@ -102,11 +102,16 @@ class UserContextView(ContextReads):
         make_consumer: MakeConsumer | None = None,
     ) -> None:
         settings = Settings(bootstrap_servers=bootstrap_servers, output_topic=topic, kafka=dict(kafka or {}))
+        self._begin(make_consumer or consumers(settings), topic, partitions, clock)
+
+    def _begin(
+        self, make: MakeConsumer, topic: str, partitions: Collection[int] | None, clock: Callable[[], float]
+    ) -> None:
         share = None if partitions is None else frozenset(partitions)
         if share is not None and (not share or min(share) < 0):
             raise ValueError(f"partitions must name at least one, none below 0, got {sorted(share)}")
         table = ContextTable()
-        self._follower = Follower(make_consumer or consumers(settings), topic, table, share, self._tell)
+        self._follower = Follower(make, topic, table, share, self._tell)
         super().__init__(table, clock, share, lambda: self._follower.count)
         self._listeners: tuple[Listener, ...] = ()
         self._callback_errors = 0
@@ -253,3 +258,10 @@ class UserContextView(ContextReads):
             log.error("the view has ended: %s", error)
         else:
             self._ready.set_exception(error)
+
+
+def view_of(settings: Settings) -> UserContextView:
+    """The view of a process that has its settings from elsewhere."""
+    view = UserContextView.__new__(UserContextView)
+    view._begin(consumers(settings), settings.output_topic, None, time.time)  # noqa: SLF001 - another way to make one
+    return view

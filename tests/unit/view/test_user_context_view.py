@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,50 +12,14 @@ import pytest
 import worker
 from schemas import UserContext
 from schemas.user_context import SessionRef
-from tests.fakes.broker import FakeBroker, FakeClock
+from tests.fakes.chat import PARTITIONS, TOPIC, Chat, wait_until
 from tests.fakes.view_reader import FakeViewReader
-from tests.payloads import NOW, ManualClock, activity
+from tests.payloads import NOW, activity
 from tests.user_records import LOOKBACK_S, record, session
 from worker.errors import Fatal
 from worker.kafka import KafkaError
 from worker.partitioner import partition_of
 from worker.view import AsyncUserContextView, NotInShare, NotReady, UserContextView, ViewStatus
-
-TOPIC = "context"
-PARTITIONS = 4
-
-
-class LiveClock(FakeClock):
-    """A broker's clock for a reader on a thread of its own: a pause is a short real one."""
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(min(seconds, 0.002))
-
-
-class Chat:
-    """Views over a broker of lists, and a clock."""
-
-    def __init__(self) -> None:
-        self.broker = FakeBroker({TOPIC: PARTITIONS}, LiveClock(NOW))
-        self.clock = ManualClock(NOW)
-        self.views: list[UserContextView] = []
-        self.readers: list[FakeViewReader] = []
-
-    def view(self, **more: Any) -> UserContextView:
-        def make(on_statistics: Callable[[str], None], on_error: Callable[[KafkaError], None]) -> FakeViewReader:
-            self.readers.append(FakeViewReader(self.broker, on_statistics, on_error))
-            return self.readers[-1]
-
-        self.views.append(UserContextView("nowhere:1", TOPIC, clock=self.clock, make_consumer=make, **more))
-        return self.views[-1]
-
-    def ready(self, **more: Any) -> UserContextView:
-        view = self.view(**more).start()
-        view.wait_ready(10)
-        return view
-
-    def write(self, user: str, value: bytes | None) -> None:
-        self.broker.append(TOPIC, user.encode(), value)
 
 
 @pytest.fixture
@@ -65,13 +28,6 @@ def chat() -> Iterator[Chat]:
     yield chat
     for view in chat.views:
         view.close()
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 # --- reads ---

@@ -1,0 +1,53 @@
+"""The API's documentation as one page of plain HTML, from its OpenAPI document: nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
+h2 { font-size: 1.1rem; margin-top: 2.5rem; } code { font-family: ui-monospace, monospace; }
+table { border-collapse: collapse; width: 100%; } tr { border-bottom: 1px solid #8884; }
+td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
+"""
+
+
+def docs_page(document: dict[str, Any]) -> str:
+    """The page. Its one style sheet is inline, and there is no script."""
+    title = escape(document["info"]["title"])
+    return "".join(
+        [
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+            f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style><main><h1>{title}</h1>',
+            f"<p>{escape(document['info'].get('description', ''))}</p>",
+            '<p>As a document for tools: <a href="openapi.json">openapi.json</a></p>',
+            *_operations(document),
+            "</main></html>",
+        ]
+    )
+
+
+def _operations(document: dict[str, Any]) -> Iterator[str]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2>"
+            yield f"<p>{escape(operation.get('description', ''))}</p>"
+            if operation.get("security"):
+                yield "<p>Needs a bearer token: <code>Authorization: Bearer …</code></p>"
+            given = [
+                (f"<code>{escape(one['name'])}</code> ({one['in']})", escape(one.get("description", "")))
+                for one in operation.get("parameters", [])
+            ]
+            yield from _table("Parameter", given)
+            answers = operation["responses"].items()
+            yield from _table("Answer", [(escape(code), escape(one["description"])) for code, one in answers])
+
+
+def _table(heading: str, rows: list[tuple[str, str]]) -> Iterator[str]:
+    if rows:
+        yield f"<table><tr><th>{heading}<th>"
+        yield from (f"<tr><td>{name}<td>{text}" for name, text in rows)
+        yield "</table>"
