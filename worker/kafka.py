@@ -169,6 +169,7 @@ MEANINGS: dict[Meaning, tuple[str, ...]] = {
         *("CONCURRENT_TRANSACTIONS", "INCONSISTENT_TOPIC_ID", "_WAIT_COORD", "_WAIT_CACHE", "_IN_PROGRESS"),
         *(
             "_PREV_IN_PROGRESS",
+            "_NOENT",  # list_offsets while a partition has no leader
             "_RETRY",
             "TOPIC_ALREADY_EXISTS",
             "_QUEUE_FULL",

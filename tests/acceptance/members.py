@@ -186,15 +186,21 @@ class Group:
 
     def owned(self) -> list[set[tuple[str, int]]]:
         """The partitions of each member of a stable group; nothing while it rebalances."""
+        return list(self.owned_by().values())
+
+    def owned_by(self) -> dict[str, set[tuple[str, int]]]:
+        """The same by the id that the broker gave the member."""
         group_id = str(self.settings["group_id"])
         # An admin client that waits for a coordinator does not see it come, and crashes when it is closed: ask first.
         self._committed([(self.input_topic, 0)])
         answer = self._admin.describe_consumer_groups([group_id], request_timeout=COORDINATOR_TIMEOUT_S)
         described = answer[group_id].result(REQUEST_TIMEOUT_S)
         if described.state != ConsumerGroupState.STABLE:
-            return []
-        shares: list[Any] = [member.assignment.topic_partitions for member in described.members if member.assignment]
-        return [{(each.topic, each.partition) for each in share} for share in shares]
+            return {}
+        shares: dict[str, Any] = {
+            member.member_id: member.assignment.topic_partitions for member in described.members if member.assignment
+        }
+        return {name: {(each.topic, each.partition) for each in share} for name, share in shares.items()}
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Records of both topics that are not committed as done yet, by partition; those without lag are left out."""

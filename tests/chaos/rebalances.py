@@ -25,9 +25,8 @@ from tests.soak.traffic import Crowd, Steady
 PARTITIONS = 8
 PER_S = 400.0
 BEFORE_S = 1.0  # also looked at: the pauses of every day
-AFTER_S = 10.0
+AFTER_S = 2.0
 SESSION_MS, HEARTBEAT_MS = 6000, 1000
-Owners = dict[int, str]
 
 
 class Trial:
@@ -55,9 +54,14 @@ class Trial:
         self._started += 1
         return self.group.start(f"member-{self._started}")
 
-    def owners(self) -> list[set[int]]:
-        """The input partitions of each member."""
-        return [{number for topic, number in share if topic == self.group.input_topic} for share in self.group.owned()]
+    def owners(self) -> dict[int, str]:
+        """Who has each input partition."""
+        return {
+            number: member
+            for member, share in self.group.owned_by().items()
+            for topic, number in share
+            if topic == self.group.input_topic
+        }
 
     def pauses(self, happens: Callable[[], int]) -> tuple[float, float]:
         """The longest pause of those that moved, and of those that stayed. `happens` says how many members are left."""
@@ -65,20 +69,13 @@ class Trial:
         time.sleep(BEFORE_S)
         since = time.time() - BEFORE_S
         count = happens()
+        self.group.wait_for(lambda: len(self.owners()) == PARTITIONS and self.owners() != before, "moved", timeout_s=60)
         self.group.wait_for_owners(count)
-        time.sleep(AFTER_S / 5)
-        after = self.owners()
-        until = time.time()
-        stayed = {
-            number
-            for old in before
-            for new in after
-            for number in old & new
-            if len(old & new) == max(len(old & each) for each in after)
-        }
-        longest = self._longest(since, until)
-        moved = [pause for number, pause in longest.items() if number not in stayed]
-        return max(moved, default=0.0), max((longest[number] for number in stayed), default=0.0)
+        time.sleep(AFTER_S)
+        after, longest = self.owners(), self._longest(since, time.time())
+        moved = [longest[number] for number in before if before[number] != after[number]]
+        stayed = [longest[number] for number in before if before[number] == after[number]]
+        return max(moved, default=0.0), max(stayed, default=0.0)
 
     def _longest(self, since: float, until: float) -> dict[int, float]:
         times: dict[int, list[float]] = defaultdict(list)

@@ -86,6 +86,12 @@ def test_a_running_service_waits_for_its_broker() -> None:
     assert isinstance(translate(error, "committing"), Fatal)
 
 
+def test_a_service_waits_for_a_partition_without_a_leader() -> None:
+    """So list_offsets says it, after a broker came back and before it leads again."""
+    error = KafkaError(KafkaError._NOENT, "Failed to query partition leaders: No leaders found")
+    assert isinstance(translate(error, "reading log ends", running=True), Retriable)
+
+
 def test_only_a_record_that_is_refused_for_itself_is_a_dead_letter() -> None:
     assert refuses_record(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
     assert refuses_record(KafkaError(KafkaError.INVALID_TIMESTAMP))
