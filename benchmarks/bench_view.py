@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -23,12 +24,14 @@ from benchmarks.progress import Note, Steps
 from benchmarks.subjects import CHECKOUT, SubjectFailed
 from benchmarks.topics import Broker, Feed
 from benchmarks.view_line import ViewLine
-from worker.testing import TopologyDriver
+from worker.settings import Settings
+from worker.testing import ManualClock, TopologyDriver
 
 VIEW, BYTES, DECODED = "view", "bytes", "decoded"
 KINDS = {VIEW: "the view", BYTES: "bytes alone", DECODED: "decoded models"}
 ON_TOPIC, IN_VIEW = "record on the topic", "told by the view"
 BATCH = 2000
+LOOKBACK_S = 86_400.0  # nobody expires while they are measured
 
 
 def measure(broker: Broker, steps: Steps, *, users: int, rate: Rate, rounds: int) -> Result:
@@ -36,7 +39,7 @@ def measure(broker: Broker, steps: Steps, *, users: int, rate: Rate, rounds: int
     runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     with broker.topic(f"bench-{uuid.uuid4().hex[:8]}-context") as topic:
         with steps.step(f"view: {users} records are made", users) as note:
-            value_bytes = _fill(broker, topic, users, note)
+            value_bytes = fill_with_records(broker, topic, users, note)
         for number in range(rounds):
             for kind, of_kind in runs.items():
                 with steps.step(f"view: round {number + 1} of {rounds}, loading {KINDS[kind]}"):
@@ -49,7 +52,7 @@ def measure(broker: Broker, steps: Steps, *, users: int, rate: Rate, rounds: int
     return _result(users, value_bytes, runs, turns, rate)
 
 
-def _fill(broker: Broker, topic: str, users: int, note: Note) -> int:
+def fill_with_records(broker: Broker, topic: str, users: int, note: Note) -> int:
     """The newest record of every user, as the stages make it. Returns the bytes of all values."""
     feed, size = Feed(broker.bootstrap_servers, topic, linger_ms=50), 0
     for number, (key, value) in enumerate(_records(users)):
@@ -65,7 +68,7 @@ def _records(users: int) -> Iterator[tuple[bytes, bytes]]:
     """What an even crowd's users did, a few users at a time."""
     clicker = Clicker()
     for begin in range(0, users, BATCH):
-        driver = TopologyDriver()
+        driver = TopologyDriver(Settings(lookback_seconds=LOOKBACK_S), clock=ManualClock(time.time()))
         for user in range(begin, min(begin + BATCH, users)):
             for number in range(2 * SESSIONS_PER_USER):
                 session = number % SESSIONS_PER_USER

@@ -22,6 +22,7 @@ from benchmarks import (
     bench_memory,
     bench_peers,
     bench_restore,
+    bench_serve,
     bench_startup,
     bench_throughput,
     bench_two_members,
@@ -44,6 +45,8 @@ STEP_S = 5.0
 LATENCY_RATE = Rate(2000, 200.0)
 MEMORY_USERS = 10_000
 VIEW_USERS = 50_000
+SERVE_USERS = 10_000
+LISTENERS = 1000
 GROWTH_USERS = (1000, 5000, 20_000, 100_000, 200_000)
 GROWTH_PAYLOADS = 200_000
 RESTORE_PAYLOADS = 100_000
@@ -245,6 +248,20 @@ def view(
     rate = Rate(payloads, LATENCY_RATE.per_s)
     with measuring(json) as run:
         run.show(bench_view.measure(run.broker, run.steps, users=users, rate=rate, rounds=rounds))
+
+
+@app.command()
+def serve(
+    users: Annotated[int, typer.Option(min=10, help="Users on the topic.")] = SERVE_USERS,
+    listeners: Annotated[int, typer.Option(min=1, help="Event streams.")] = LISTENERS,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds that each route is asked.")] = STEP_S,
+    rounds: Rounds = 2,
+    json: Json = None,
+) -> None:
+    """How many requests a second `serve` answers, and how soon a thousand listeners are told. Needs wrk."""
+    sizes = {"users": users, "listeners": listeners, "rounds": rounds}
+    with measuring(json) as run:
+        run.show(bench_serve.measure(run.broker, run.steps, seconds=seconds, **sizes))
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,11 @@ from tests.brokers import CHECKOUT
         ("memory --users 100 --rounds 1", 8),
         ("startup --starts 1", 1),
         ("view --users 100 --payloads 40 --rounds 1", 8),
+        pytest.param(
+            "serve --users 100 --listeners 20 --seconds 1 --rounds 1",
+            4,
+            marks=pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed"),
+        ),
         ("two_members --payloads 4000 --users 30 --rounds 1", 6),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else "",

@@ -121,6 +121,37 @@ def test_a_chat_service_asks_listens_and_erases(
         assert secret not in served.log
 
 
+def test_neither_a_shared_session_nor_a_shared_session_id_leaks(
+    shell: Shell, member: Member, serving: Callable[..., Served]
+) -> None:
+    """Two people at one screen, and two products that count their sessions alike: by answer, prompt and stream."""
+    served = serving()
+    whose = (("ann", "acme"), ("bob", "acme"), ("ann", "beta"))
+    with ExitStack() as stack:
+        streams = {
+            (user, product): stack.enter_context(
+                served.client.stream("GET", "/stream", params={"user_id": user, "product_id": product})
+            )
+            for user, product in whose
+        }
+        told = {who: events(response) for who, response in streams.items()}
+        assert [next(one) for one in told.values()] == [None] * 3
+        with ActionsPublisher(shell.settings.bootstrap_servers, shell.settings.input_topic) as publisher:
+            for number in range(10):
+                for user, product in whose:
+                    text = f"[{user} in {product} {number}]"
+                    publisher.add(payload(text, session="shared", product=product, user=user, at=time.time()))
+        for (user, product), one in told.items():
+            answer = next(
+                event for event in one if event is not None and f"[{user} in {product} 9]" in event["activity"]
+            )
+            asked = served.get(user, product_id=product, query="How?").json()
+            for text in (answer["activity"], asked["activity"], asked["enriched_query"]):
+                assert text.count(f"[{user} in {product} ") == text.count("[" + user) == text.count(" in ") == 10
+    assert "[ann" not in served.get("bob").text
+    assert "[bob" not in served.get("ann").text
+
+
 def test_many_streams_lose_nothing(shell: Shell, admin: Admin, serving: Callable[..., Served]) -> None:
     create(admin, shell.settings.output_topic)
     writer = Writer(shell.settings)

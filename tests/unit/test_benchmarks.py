@@ -21,6 +21,7 @@ from benchmarks.arrivals import Arrivals, Sent
 from benchmarks.backlog import Reading, Sample, cost_of, samples_of
 from benchmarks.bench_hot_user import hot_user
 from benchmarks.bench_peers import session_mistakes
+from benchmarks.bench_serve import read_wrk
 from benchmarks.figures import Figure, Result, percentile
 from benchmarks.fold import Fold
 from benchmarks.line import happening_at, tells_of_payload, tells_of_record
@@ -31,6 +32,7 @@ from benchmarks.process_meter import cpu_seconds, usage_of
 from benchmarks.progress import Steps
 from benchmarks.stage_memory import measure as measure_stages
 from benchmarks.stopwatch import cpu_per_call
+from benchmarks.subjects import SubjectFailed
 from schemas.codec import Skip, read_payload
 from tests.brokers import Found, NoBrokerError
 from worker.testing import ManualClock, TopologyDriver
@@ -343,7 +345,7 @@ def test_all_asks_every_question_that_needs_no_more_to_be_installed(
 
     assert done.exit_code == 0, done.output
     asked = [result["question"] for result in orjson.loads(report.read_bytes())["results"]]
-    assert sorted(asked) == sorted(set(QUESTIONS) - {"all", "peers"})
+    assert sorted(asked) == sorted(set(QUESTIONS) - {"all", "peers", "serve"})
 
 
 def test_without_a_broker_the_command_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,3 +361,26 @@ def test_without_a_broker_the_command_says_how_to_get_one(monkeypatch: pytest.Mo
 
 def test_a_result_file_in_no_folder_is_refused_before_anything_is_measured() -> None:
     assert CliRunner().invoke(cli.app, ["decode", "--json", "/nowhere/at/all.json"]).exit_code == 2
+
+
+# --- wrk -------------------------------------------------------------------------------------------------------------
+
+WRK = """
+  Latency Distribution
+     50%   10.00ms
+     99%    {slow}
+  1234 requests in 2.00s, 1.00MB read
+{more}Requests/sec:    617.25
+"""
+
+
+@pytest.mark.parametrize(("slow", "expected"), [("850.00us", 0.85), ("12.50ms", 12.5), ("1.20s", 1200.0)])
+def test_what_wrk_says_is_read(slow: str, expected: float) -> None:
+    rate, slowest = read_wrk(WRK.format(slow=slow, more=""))
+    assert (rate, slowest) == (617.25, expected)
+
+
+@pytest.mark.parametrize("text", ["", WRK.format(slow="1ms", more="  Non-2xx or 3xx responses: 3\n")])
+def test_answers_that_are_errors_void_the_figures(text: str) -> None:
+    with pytest.raises(SubjectFailed):
+        read_wrk(text)
