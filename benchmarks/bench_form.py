@@ -15,40 +15,43 @@ from benchmarks.progress import Steps
 from benchmarks.stopwatch import cpu_per_call
 from schemas.codec import Payload, Skip, read_payload
 from worker.pipeline import repartition
-from worker.pipeline.event_time import EventTime
 
 VALUES = 5000
 USERS = 5000
+BUNDLE = 25  # payloads that travel together, about as many as a full record has
 LINEAGE = struct.Struct(">BHqdd")  # form, source partition, source offset, event time, stream time
 
 
 class Carried(NamedTuple):
-    """A payload before the hop, and what either form hands over."""
+    """Payloads before the hop, and what either form hands over."""
 
-    payload: Payload
-    time: EventTime
-    original: bytes
+    payloads: list[Payload]
+    originals: list[bytes]
     lineage: bytes
-    lines: bytes
+    bundle: bytes
 
 
 def measure(steps: Steps, *, rounds: int) -> Result:
     """Microseconds for a payload, and its bytes."""
-    carried = [_carried(payload.value) for payload in skewed_crowd(VALUES, USERS, end=1.7e9)]
+    values = [payload.value for payload in skewed_crowd(VALUES, USERS, end=1.7e9)]
+    carried = [_carried(values[at : at + BUNDLE]) for at in range(0, len(values), BUNDLE)]
     functions = {
-        "lines, before the hop": lambda it: repartition.write(it.payload, 1, 2, it.time),
-        "lines, behind it": lambda it: repartition.read(it.lines, None),
-        "JSON, before the hop": lambda it: LINEAGE.pack(1, 1, 2, *it.time[:2]),
+        "lines, before the hop": lambda it: repartition.write(map(_routed, it.payloads)),
+        "lines, behind it": lambda it: repartition.read(None, it.bundle, None),
+        "JSON, before the hop": lambda it: [LINEAGE.pack(1, 1, 2, 0.0, 0.0) for _ in it.originals],
         "JSON, behind it": _read_again,
     }
     with steps.step("form: the hop's two forms"):
-        figures = cpu_per_call(functions, carried, rounds)
+        measured = cpu_per_call(functions, carried, rounds)
+    figures = {
+        name: Figure(name, it.unit, tuple([us / BUNDLE for us in it.values]), 2) for name, it in measured.items()
+    }
     lines = _sum("lines, both sides", figures["lines, before the hop"], figures["lines, behind it"])
     original = _sum("JSON, both sides", figures["JSON, before the hop"], figures["JSON, behind it"])
-    line_bytes = _bytes("lines, on the hop", [it.lines for it in carried])
-    json_bytes = _bytes("JSON, on the hop", [it.original + it.lineage for it in carried])
+    line_bytes = _bytes("lines, on the hop", [len(it.bundle) / BUNDLE for it in carried])
+    json_bytes = _bytes("JSON, on the hop", [len(value) + LINEAGE.size for it in carried for value in it.originals])
     ratios = (original.over(lines, "CPU: JSON / lines"), json_bytes.over(line_bytes, "bytes: JSON / lines"))
-    facts: dict[str, Any] = {"values": len(carried)}
+    facts: dict[str, Any] = {"values": len(values), "payloads in a record": BUNDLE}
     return Result(
         "form",
         "The form of a payload on the hop",
@@ -58,24 +61,41 @@ def measure(steps: Steps, *, rounds: int) -> Result:
     )
 
 
-def _carried(value: bytes) -> Carried:
+def _carried(values: list[bytes]) -> Carried:
+    payloads = [_read(value) for value in values]
+    return Carried(
+        payloads, values, LINEAGE.pack(1, 1, 2, 0.0, 0.0), repartition.write([_routed(each) for each in payloads])
+    )
+
+
+def _read(value: bytes) -> Payload:
     payload = read_payload(value)
     assert not isinstance(payload, Skip)
-    assert payload.forwarded_at is not None
-    time = EventTime(payload.forwarded_at, payload.forwarded_at, clamped=False)
-    return Carried(payload, time, value, LINEAGE.pack(1, 1, 2, *time[:2]), repartition.write(payload, 1, 2, time))
+    return payload
+
+
+def _routed(payload: Payload) -> repartition.RoutedPayload:
+    time = payload.forwarded_at or 0.0
+    return repartition.RoutedPayload(
+        payload.product_id,
+        payload.session_id,
+        time,
+        2,
+        payload.lines(),
+        payload.conversation_id,
+        payload.email,
+        payload.user_id,
+        time,
+    )
 
 
 def _read_again(it: Carried) -> object:
-    lineage = LINEAGE.unpack(it.lineage)
-    payload = read_payload(it.original)
-    assert not isinstance(payload, Skip)
-    return lineage, payload.lines()
+    return [(LINEAGE.unpack(it.lineage), _read(value).lines()) for value in it.originals]
 
 
 def _sum(name: str, one: Figure, other: Figure) -> Figure:
     return Figure(name, one.unit, tuple([a + b for a, b in zip(one.values, other.values, strict=True)]), one.digits)
 
 
-def _bytes(name: str, values: list[bytes]) -> Figure:
-    return Figure(name, "bytes", (sum(map(len, values)) / len(values),), digits=0)
+def _bytes(name: str, sizes: list[float]) -> Figure:
+    return Figure(name, "bytes", (sum(sizes) / len(sizes),), digits=0)

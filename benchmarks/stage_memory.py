@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 import orjson
+from msgspec import structs
 
 from benchmarks.load import even_crowd, even_size
 from benchmarks.process_meter import usage_of
@@ -48,8 +49,10 @@ def measure(users: int) -> dict[str, int]:
         by_session.apply(arrival)
     linked, linked_objects = _resident_bytes(), _objects()
     for arrival in _arrivals(values):
-        value = repartition.write(arrival.payload, 0, arrival.offset, arrival.time)
-        by_user.apply(arrival.payload.user_id, arrival.offset, now, repartition.read(value, None))
+        value = repartition.write(
+            emission.routed for emission in by_session.apply(arrival)
+        )  # it knows all sessions by now
+        by_user.apply(arrival.offset, now, repartition.read(None, value, None))
         if arrival.offset % BATCH == 0:
             by_user.publish(now)
     by_user.publish(now)
@@ -75,8 +78,9 @@ def _forget_all(by_user: ByUser, next_offset: int, now: float) -> None:
     """Somebody else comes so much later that all others are older than the retention."""
     payload = next(iter(even_crowd(1, begin=now, interval_s=1.0)))
     (arrival,) = _arrivals([payload.value])
-    value = repartition.write(arrival.payload, 0, next_offset, arrival.time)
-    by_user.apply("newcomer", next_offset, now, repartition.read(value, None))
+    by_session = BySession(LinkPolicy(), 0, RestorePoint(next_offset))
+    newcomer = Arrival(next_offset, structs.replace(arrival.payload, user_id="newcomer"), arrival.time)
+    by_user.apply(next_offset, now, [emission.routed for emission in by_session.apply(newcomer)])
     by_user.publish(now)
     if by_user.user_count != 1:
         raise AssertionError(f"{by_user.user_count - 1} users are remembered who are gone")

@@ -26,11 +26,13 @@ from worker.runtime.ownership import Ownership
 from worker.runtime.poll_loop import LoopPolicy, PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
+from worker.runtime.router import Router
 from worker.runtime.task import Channels, SessionTask, Task, TaskId, UserTask
 from worker.runtime.transactional_checkpoint import TransactionalCheckpoint
 from worker.runtime.transactional_outbox import TransactionalOutbox
 from worker.settings import Settings
 from worker.stop_signals import StopSignals
+from worker.topic_policy import Role, Topic
 from worker.topics import TopicReport, ensure_topics
 
 log = logging.getLogger(__name__)
@@ -90,30 +92,29 @@ class Service:
         policy = _loop_policy(settings)
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
         self._outbox = self._make_outbox(clients, lambda: ownership.check(), limits)  # noqa: PLW0108 - it is made below
-        self._channels = self._make_channels()
+        self._channels = self._make_channels(report.topics[Role.REPARTITION])
+        router = self._channels.router
         self._link_policy = link_policy(settings)
         self._user_policy = user_policy(settings, limits[settings.output_topic] - MAX_RECORD_OVERHEAD_BYTES)
         refusals = Refusals(self._channels, clock, policy.flush_timeout_s, lambda: list(assignment.tasks.values()))
         checkpoint = self._make_checkpoint(refusals)
         self._consumer = clients.consumer(checkpoint.on_commit)
+        patience_s = PATIENCE_WITH_TRANSACTIONS_S if settings.is_exactly_once else PATIENCE_S
+        offsets = Offsets(clients.admin, clients.reader, clock, patience_s)
         assignment = Assignment(
             self._make_task,
-            Offsets(
-                clients.admin,
-                clients.reader,
-                clock,
-                PATIENCE_WITH_TRANSACTIONS_S if settings.is_exactly_once else PATIENCE_S,
-            ),
+            offsets,
             checkpoint,
             self._outbox,
             clock,
+            before_assign=lambda: router.spread_over(offsets.partitions(settings.repartition_topic)),
             restore_s=_restore_by_time_s(settings),
             close_timeout_s=policy.flush_timeout_s,
             asks_broker=settings.is_exactly_once,
         )
         ownership = Ownership(self._consumer, assignment, checkpoint, clock, policy.session_timeout_s)
         self.loop = PollLoop(
-            policy, self._consumer, assignment, ownership, checkpoint, self._outbox, clock, self.metrics
+            policy, self._consumer, assignment, ownership, checkpoint, self._outbox, router, clock, self.metrics
         )
 
     def _make_outbox(self, clients: Clients, may_produce: Callable[[], None], limits: dict[str, int]) -> Outbox:
@@ -127,7 +128,7 @@ class Service:
             return TransactionalCheckpoint(self._outbox, self._clock, self.metrics)
         return Checkpoint(self._outbox, refusals.settle, self._clock, self.metrics)
 
-    def _make_channels(self) -> Channels:
+    def _make_channels(self, repartition: Topic) -> Channels:
         settings = self._settings
         ratio = DeadLetterRatio(DeadLetterLimit(settings.dlq_max_ratio))
         dead_letters = DeadLetters(
@@ -135,6 +136,7 @@ class Service:
         )
         return Channels(
             self._outbox,
+            Router(self._outbox, dead_letters, self.metrics, repartition),
             dead_letters,
             self.metrics,
             settings.repartition_topic,

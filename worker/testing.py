@@ -107,6 +107,7 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    partition: int | None = None  # None: where the key belongs
 
 
 class TaskId(NamedTuple):
@@ -133,10 +134,14 @@ class Cluster:
     def log_of(self, task_id: TaskId) -> list[Record]:
         return self.logs[task_id.topic].partitions[task_id.partition]
 
+    def home_of(self, user_id: str) -> int:
+        return self.logs[Topic.REPARTITION].partition_of(user_id.encode())
+
     def deliver(self, outgoing: Outgoing) -> None:
-        """Append to the topic, at the partition that the key has in Kafka, with the time of now."""
+        """Append to the topic with the time of now, at the partition that the key has in Kafka unless one is given."""
         log = self.logs[outgoing.topic]
-        log.append(log.partition_of(outgoing.key), self.clock.wall(), outgoing.key, outgoing.value, outgoing.headers)
+        partition = log.partition_of(outgoing.key) if outgoing.partition is None else outgoing.partition
+        log.append(partition, self.clock.wall(), outgoing.key, outgoing.value, outgoing.headers)
 
 
 class Task:
@@ -220,8 +225,10 @@ class SessionTask(Task):
             self.stage.skip(record.offset)
             self.counts[arrival.value] += running
             return
-        for emission in self.stage.apply(arrival, restoring=not running):
-            self.unflushed.append(Outgoing(Topic.REPARTITION, emission.user_id.encode(), emission.value, []))
+        routed = [emission.routed for emission in self.stage.apply(arrival, restoring=not running)]
+        if routed:  # of one user
+            home = self._cluster.home_of(routed[0].user_id)
+            self.unflushed.append(Outgoing(Topic.REPARTITION, None, repartition.write(routed), [], home))
 
     def _bury(self, record: Record, why: InvalidPayload) -> None:
         letter = DeadLetter(
@@ -253,10 +260,9 @@ class UserTask(Task):
             self.unflushed.append(Outgoing(Topic.OUTPUT, user_id.encode(), value, []))
 
     def _process(self, record: Record) -> None:
-        assert record.key is not None
         assert record.timestamp is not None
-        read = repartition.read(record.value, record.headers)
-        self.stage.apply(record.key.decode(), record.offset, record.timestamp, read)
+        content = repartition.read(record.key, record.value, record.headers)
+        self.stage.apply(record.offset, record.timestamp, content)
 
 
 class TopologyDriver:
@@ -355,14 +361,13 @@ class TopologyDriver:
         self.crash()
 
     # --- out -----------------------------------------------------------------------------------------------------
-
     def log(self, task_id: TaskId) -> list[Record]:
         """The partition that a task reads."""
         return self._cluster.log_of(task_id)
 
     def home(self, user_id: str) -> TaskId:
         """The by_user task that a user belongs to."""
-        return TaskId(Topic.REPARTITION, self._cluster.logs[Topic.REPARTITION].partition_of(user_id.encode()))
+        return TaskId(Topic.REPARTITION, self._cluster.home_of(user_id))
 
     @property
     def repartition(self) -> list[Record]:

@@ -13,6 +13,7 @@ from tests.acceptance.oracle import Expected, OracleSettings, fold
 from tests.acceptance.records import Record, Sent
 from tests.acceptance.topic_log import Feed, create_input_topic, delete_topics, read_topic
 from tests.acceptance.traffic import ANONYMOUS_PATTERN, Plan, generate
+from tests.routed import routed_in
 
 SHOWN_DIFFERENCES = 5
 CATCH_UP_TIMEOUT_S = 90.0
@@ -92,7 +93,10 @@ class Job:
         routed = read_topic(self.bootstrap, self.group.repartition_topic)
         offsets: dict[str, set[int]] = {user_id: set() for user_id in versions}
         for record in (record for records in routed.values() for record in records):
-            offsets.get((record.key or b"").decode(), set()).add(record.offset)
+            for payload in routed_in([record.value]):
+                offsets.get(payload.user_id, set()).add(record.offset)
+            if record.value is None:
+                offsets.get((record.key or b"").decode(), set()).add(record.offset)
         strange = {user_id: version for user_id, version in versions.items() if version not in offsets[user_id]}
         assert not strange
 

@@ -179,6 +179,7 @@ class Queued(NamedTuple):
     headers: Headers | None
     on_delivery: Delivered | None
     since: float
+    partition: int  # -1: where the key belongs
 
     @property
     def size(self) -> int:
@@ -187,7 +188,7 @@ class Queued(NamedTuple):
 
     def message(self, error: KafkaError | None) -> Message:
         """What a delivery report shows of it: no headers."""
-        return Message(self.topic, 0, 0, self.key, self.value, None, error)
+        return Message(self.topic, max(0, self.partition), 0, self.key, self.value, None, error)
 
 
 def _headers(headers: Headers | None) -> list[tuple[str, str | bytes | None]] | None:

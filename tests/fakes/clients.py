@@ -53,6 +53,18 @@ class Offset(NamedTuple):
     timestamp: int
 
 
+class TopicOf(NamedTuple):
+    """What is known of a topic."""
+
+    partitions: dict[int, None]
+
+
+class Metadata(NamedTuple):
+    """An answer of `list_topics`."""
+
+    topics: dict[str, TopicOf]
+
+
 class FakeAdmin:
     """Answers questions about logs. A `stale` one asks with an old leader epoch until it looks who leads."""
 
@@ -60,12 +72,13 @@ class FakeAdmin:
         self.is_stale = False
         self._broker = broker
 
-    def list_topics(self, topic: str | None = None, timeout: float = -1) -> object:  # noqa: ARG002
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> object:
         if self._broker.is_down:
             self._broker.clock.sleep(timeout)
             raise KafkaException(kafka_error(KafkaError._TRANSPORT))
         self.is_stale = False
-        return None
+        names = {name for name, _ in self._broker.logs} if topic is None else {topic}
+        return Metadata({name: TopicOf(dict.fromkeys(range(self._broker.partitions(name)))) for name in names})
 
     def list_offsets(
         self, topic_partition_offsets: dict[TopicPartition, OffsetSpec], *, request_timeout: float

@@ -33,11 +33,12 @@ class FakeProducer:
         topic: str,
         value: bytes | None,
         key: bytes | None,
+        partition: int = -1,
         *,
         headers: Headers | None = None,
         on_delivery: Delivered | None = None,
     ) -> None:
-        queued = Queued(topic, key, value, headers, on_delivery, self._broker.clock.monotonic())
+        queued = Queued(topic, key, value, headers, on_delivery, self._broker.clock.monotonic(), partition)
         if queued.size > self._max_bytes:
             raise KafkaException(kafka_error(KafkaError.MSG_SIZE_TOO_LARGE))
         if len(self._queue) >= self.max_queued:
@@ -65,6 +66,11 @@ class FakeProducer:
             self._reports.append((queued, kafka_error(KafkaError._PURGE_QUEUE)))
         self._queue = []
 
+    def _home(self, queued: Queued) -> int:
+        if queued.partition >= 0:
+            return queued.partition
+        return 0 if queued.key is None else partition_of(queued.key, self._broker.partitions(queued.topic) or 1)
+
     def _deliver(self) -> None:
         now = self._broker.clock.monotonic()
         late = [queued for queued in self._queue if now - queued.since > DELIVERY_TIMEOUT_S]
@@ -85,8 +91,7 @@ class FakeProducer:
         """What travels together."""
         batches: dict[Key, list[Queued]] = {}
         for queued in self._queue:
-            partitions = self._broker.partitions(queued.topic) or 1
-            at = queued.topic, 0 if queued.key is None else partition_of(queued.key, partitions)
+            at = queued.topic, self._home(queued)
             batches.setdefault(at, []).append(queued)
         self._queue = []
         yield from batches.items()

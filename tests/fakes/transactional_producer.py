@@ -58,13 +58,14 @@ class FakeTransactionalProducer(FakeProducer):
         topic: str,
         value: bytes | None,
         key: bytes | None,
+        partition: int = -1,
         *,
         headers: Headers | None = None,
         on_delivery: Delivered | None = None,
     ) -> None:
         if self._began_at is None or self._error is not None:
             raise KafkaException(kafka_error(KafkaError._STATE))
-        super().produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+        super().produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
 
     def send_offsets_to_transaction(
         self, positions: list[TopicPartition], group_metadata: object, timeout: float

@@ -34,7 +34,9 @@ from tests.acceptance.topic_log import (
     read_topic,
 )
 from tests.brokers import CHECKOUT
+from tests.routed import routed_in
 from worker.partitioner import partition_of
+from worker.pipeline.repartition import RoutedPayload
 
 SESSION_TIMEOUT_MS = 3000
 REQUEST_TIMEOUT_S = 10.0
@@ -157,8 +159,12 @@ class Bench:
     def wait_routed(self, count: int) -> None:
         """Until at least so many records went on to the second stage."""
         self.feed.flush()
-        hop = self.group.repartition_topic
-        self.group.wait_for(lambda: self.ends(hop).total() >= count, f"{count} records routed", timeout_s=60)
+        self.group.wait_for(lambda: len(self.routed()) >= count, f"{count} payloads routed", timeout_s=60)
+
+    def routed(self) -> list[RoutedPayload]:
+        """The payloads on the repartition topic."""
+        topic = read_topic(self.bootstrap, self.group.repartition_topic)
+        return routed_in(record.value for records in topic.values() for record in records)
 
     def stop(self, member: Member, number: int, expected: int = 0, *, within_s: float) -> None:
         """Ask a member to end by a signal: with this exit code, in time."""

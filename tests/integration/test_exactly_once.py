@@ -11,9 +11,9 @@ from tests.acceptance.members import Member
 from tests.acceptance.topic_log import read_topic
 from tests.brokers import MavenKafka
 from tests.integration.running import SESSION_TIMEOUT_MS, Bench, Load, MakeBench
+from worker.context.session_memory import place_of
 from worker.errors import ExitCode
 from worker.kafka import Admin, IsolationLevel, OffsetSpec, TopicPartition
-from worker.pipeline import repartition
 from worker.settings import Settings
 
 COMMIT_INTERVAL_S = 1.0  # long enough to catch a member in the middle of a transaction
@@ -29,12 +29,7 @@ def session_ms(protocol: str) -> int:
 
 def accounted(bench: Bench) -> Counter[tuple[int, int]]:
     """How often each input record is on the repartition or the dead-letter topic, for who reads what is committed."""
-    seen: Counter[tuple[int, int]] = Counter()
-    for records in read_topic(bench.bootstrap, bench.group.repartition_topic).values():
-        for record in records:
-            routed = repartition.read(record.value, None)
-            assert isinstance(routed, repartition.RoutedPayload)
-            seen[routed.source_partition, routed.source_offset] += 1
+    seen = Counter(place_of(routed.source) for routed in bench.routed())
     seen.update((letter.source_partition, letter.source_offset) for letter, _ in bench.dead_letters())
     return seen
 

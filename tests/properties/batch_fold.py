@@ -106,15 +106,18 @@ def marks(repartition: Iterable[Record]) -> list[tuple[str, int, float]]:
     newest: dict[str, float] = {}
     mark: dict[str, float] = {}
     for record in repartition:
-        user = (record.key or b"").decode()
-        item = read(record.value, record.headers)
+        item = read(record.key, record.value, record.headers)
         if isinstance(item, Reset):
+            user = item.user_id
             assert record.timestamp is not None
             at = max(record.timestamp, newest.get(user, NEVER)) if item.mark is None else item.mark
             mark[user] = max(mark.get(user, NEVER), at)
             out.append((user, record.offset, mark[user]))
-        elif item.event_time > mark.get(user, NEVER):
-            newest[user] = max(newest.get(user, NEVER), item.event_time)
+            continue
+        for payload in item:
+            user = payload.user_id
+            if payload.event_time > mark.get(user, NEVER):
+                newest[user] = max(newest.get(user, NEVER), payload.event_time)
     return out
 
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from tests.properties import batch_fold
 from tests.properties.batch_fold import NEVER, Context, Routed
 from tests.properties.traces import cheap, lists_of, one_of_each
+from tests.routed import routed
+from worker.context.session_memory import source_of
 from worker.pipeline.by_user import ByUser, UserStart
-from worker.pipeline.repartition import FORM, Reset, RoutedPayload
+from worker.pipeline.repartition import Reset
 from worker.pipeline.restore_point import RestorePoint
 from worker.policies import user_policy
 from worker.settings import Settings
@@ -105,13 +107,21 @@ def fresh() -> ByUser:
 
 def apply(stage: ByUser, offset: int, item: Happening, wall: float = 0.0) -> None:
     if isinstance(item, Erasure):
-        reset = Reset(item.mark) if item.again else Reset(None)
-        return stage.apply(item.user, offset, wall if item.again else item.mark, reset)
+        reset = Reset(item.user, item.mark if item.again else None)
+        return stage.apply(offset, wall if item.again else item.mark, reset)
     product, session = item.session
-    routed = RoutedPayload(
-        FORM, *item.source, item.t, item.s, session, product, item.conversation, item.email, item.lines
+    payload = routed(
+        item.user,
+        item.t,
+        source_of(*item.source),
+        *item.lines,
+        stream_time=item.s,
+        session_id=session,
+        product_id=product,
+        conversation_id=item.conversation,
+        email=item.email,
     )
-    return stage.apply(item.user, offset, wall, routed)
+    return stage.apply(offset, wall, [payload])
 
 
 class Arrived:

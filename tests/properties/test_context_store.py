@@ -13,7 +13,7 @@ from schemas.user_context import joined_activity
 from tests.payloads import NOW, ManualClock, activity, payload
 from worker import ContextStore, SessionRef, UserSessionIndex
 from worker.context.session_memory import NEVER
-from worker.context.user_memory import Seen, SessionKey, UserMemory
+from worker.context.user_memory import Seen, UserMemory
 
 LOOKBACK = 300.0
 SESSIONS = ["ps_1", "ps_2"]
@@ -162,7 +162,8 @@ def test_users_with_sessions_of_their_own_never_see_each_others_actions(history:
 payloads_of_a_user = st.lists(
     st.builds(
         Seen,
-        session=st.builds(SessionKey, st.sampled_from(PRODUCTS), st.sampled_from(SESSIONS)),
+        product_id=st.sampled_from(PRODUCTS),
+        session_id=st.sampled_from(SESSIONS),
         event_time=st.integers(0, 9).map(float),
         source=st.integers(0, 10_000),
         lines=st.lists(st.text("ab", min_size=1, max_size=2), max_size=4).map(tuple),
@@ -174,7 +175,7 @@ payloads_of_a_user = st.lists(
 )
 
 
-def told(memory: UserMemory, since: float, max_actions: int | None) -> object:
+def told(memory: UserMemory[str], since: float, max_actions: int | None) -> object:
     sessions = [
         (key, session.last_seen_at, session.conversation, session.lines_since(since, max_actions))
         for key, session in memory.recent(since, 20)
@@ -184,11 +185,12 @@ def told(memory: UserMemory, since: float, max_actions: int | None) -> object:
 
 @given(payloads_of_a_user, st.data(), st.integers(1, 8) | st.none())
 def test_what_a_memory_says_depends_on_which_payloads_came_not_on_their_order(
-    payloads: list[Seen], data: st.DataObject, max_actions: int | None
+    payloads: list[Seen[str]], data: st.DataObject, max_actions: int | None
 ) -> None:
     again = data.draw(st.lists(st.sampled_from(payloads), max_size=5)) if payloads else []
     other_order = data.draw(st.permutations(payloads + again))
-    one, other = UserMemory(), UserMemory()
+    one: UserMemory[str] = UserMemory()
+    other: UserMemory[str] = UserMemory()
     for seen in payloads:
         one.add(seen, max_actions)
     for seen in other_order:
@@ -198,15 +200,18 @@ def test_what_a_memory_says_depends_on_which_payloads_came_not_on_their_order(
 
 
 @given(payloads_of_a_user, st.integers(1, 8))
-def test_a_bounded_memory_lists_the_newest_actions_of_all_that_came(payloads: list[Seen], max_actions: int) -> None:
-    memory = UserMemory()
+def test_a_bounded_memory_lists_the_newest_actions_of_all_that_came(
+    payloads: list[Seen[str]], max_actions: int
+) -> None:
+    memory: UserMemory[str] = UserMemory()
     for seen in payloads:
         memory.add(seen, max_actions)
     for key, session in memory.sessions.items():
         in_order = sorted(
-            (seen for seen in payloads if seen.session == key), key=lambda seen: (seen.event_time, seen.source)
+            (seen for seen in payloads if (seen.product_id, seen.session_id) == key),
+            key=lambda seen: (seen.event_time, seen.source),
         )
         lines = [line for seen in in_order for line in seen.lines]
         assert session.lines_since(NEVER, max_actions) == lines[-max_actions:]
         longest = max((len(seen.lines) for seen in in_order), default=0)
-        assert sum(map(len, session._lines)) < max_actions + max(longest, 1)
+        assert sum(len(lines) for _, _, lines in session._payloads) < max_actions + max(longest, 1)

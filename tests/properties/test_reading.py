@@ -13,6 +13,7 @@ from schemas import ActionsPayload
 from schemas.actions import identifier
 from schemas.codec import InvalidPayload, Payload, Skip, read_payload
 from schemas.json_schema import documents
+from tests.routed import as_texts
 
 VALIDATOR = Draft202012Validator(orjson.loads(documents()["actions_payload.schema.json"]))
 
@@ -84,7 +85,7 @@ def test_from_dict_reads_what_the_worker_reads(document: dict[str, Any]) -> None
     assert identifier(payload.email) == result.email
     assert identifier(payload.conversation_id) == result.conversation_id
     assert payload.forwarded_at == (result.forwarded_at or 0.0)
-    assert tuple(action.to_text() for action in payload.actions) == result.lines()
+    assert tuple(action.to_text() for action in payload.actions) == as_texts(result.lines())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode(errors="surrogatepass")))

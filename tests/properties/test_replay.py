@@ -120,7 +120,7 @@ class Replayer:
         for partition in range(PARTITIONS):
             for record in self.driver.log(TaskId(Topic.REPARTITION, partition)):
                 assert record.timestamp is not None
-                seen.add(partition, user_of(record), record.timestamp, read(record.value, record.headers))
+                seen.add(partition, record.timestamp, read(record.key, record.value, record.headers))
         for record in self.driver.output:
             standing.add(record.key, record.value)
         floor = latest_start(seen.stream_times.values(), self.settings, self.driver.clock.wall())

@@ -8,8 +8,10 @@ from tests.properties import batch_fold
 from tests.properties.batch_fold import Source
 from tests.properties.test_restore import fold
 from tests.properties.traces import Pipe, World, cheap, configurations, crowded, lists_of
+from tests.routed import as_texts
+from worker.context.session_memory import place_of
 from worker.pipeline.by_session import BySession
-from worker.pipeline.repartition import RoutedPayload, read
+from worker.pipeline.repartition import read, write
 from worker.pipeline.restore_point import RestorePoint
 from worker.policies import link_policy
 from worker.settings import Settings
@@ -27,9 +29,10 @@ def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, 
     emitted: list[tuple[str, Source, float, float, tuple[str, ...]]] = []
     for record in log:
         for emission in fold(stage, record, world.driver.clock.wall()):
-            routed = read(emission.value, None)
-            assert isinstance(routed, RoutedPayload)
-            source = (routed.source_partition, routed.source_offset)
-            emitted.append((emission.user_id, source, routed.event_time, routed.stream_time, routed.lines))
+            travelled = read(None, write([emission.routed]), None)
+            assert isinstance(travelled, list)
+            (routed,) = travelled
+            source = place_of(routed.source)
+            emitted.append((routed.user_id, source, routed.event_time, routed.stream_time, as_texts(routed.lines)))
     expected = batch_fold.route(log, settings)
     assert emitted == [(payload.user, payload.source, payload.t, payload.s, payload.lines) for payload in expected]

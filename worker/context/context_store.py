@@ -17,7 +17,6 @@ from schemas.user_context import enriched_query
 from worker.context.payload import PayloadLike, event_time, lines_of
 from worker.context.session_memory import NEVER, activity_text
 from worker.context.session_table import HeldSession, SessionTable
-from worker.context.user_memory import SessionKey
 
 
 def wall_clock() -> float:
@@ -126,13 +125,13 @@ class _Store:
         return session.memory.lines_since(since, policy.max_actions)
 
     def _add(self, payload: PayloadLike) -> None:
-        key = SessionKey(identifier(payload.product_id), identifier(payload.session_id))
-        if not key.session_id:
+        product_id, session_id = identifier(payload.product_id), identifier(payload.session_id)
+        if not session_id:
             return
         lines = lines_of(payload)
         with self._lock:
             now = self._clock()
-            self._table.add(key, event_time(payload, now), lines, now)
+            self._table.add((product_id, session_id), event_time(payload, now), lines, now)
 
     def _summarize(self, session_id: str, text: str, product_id: str | None) -> None:
         session = identifier(session_id)

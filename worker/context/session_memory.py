@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from typing import NamedTuple
+from bisect import bisect_left, insort
+from typing import AnyStr, Generic
+
+import msgspec
 
 NEVER = float("-inf")  # earlier than every event
 
@@ -15,67 +17,68 @@ def source_of(partition: int, offset: int) -> int:
     return partition << PARTITION_SHIFT | offset
 
 
-class Stamped(NamedTuple):
+def place_of(source: int) -> tuple[int, int]:
+    """The partition and the offset of a source."""
+    return source >> PARTITION_SHIFT, source & (1 << PARTITION_SHIFT) - 1
+
+
+class Stamped(msgspec.Struct, frozen=True, gc=False):
     """A value with the place of its payload in the order that counts everywhere: event time, then source."""
 
     event_time: float
     source: int
     value: str
 
+    def is_before(self, event_time: float, source: int) -> bool:
+        """Whether a payload comes after this one's."""
+        return self.event_time < event_time or (self.event_time == event_time and self.source < source)
+
 
 NOTHING = Stamped(NEVER, -1, "")
 
 
-class SessionMemory:
+class SessionMemory(Generic[AnyStr]):
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
-    Holds the newest `max_actions` actions, and no more of them than `max_characters` of text need: a payload goes as
-    soon as as many newer ones are here. `last_seen_at` and the newest conversation id stand beside the payloads, so
-    that dropping one never loses them. Not thread-safe.
+    A line of a payload is a `str`, or `bytes` where it is kept as it will be written. Holds the newest `max_actions`
+    actions, and no more of them than `max_size` (characters or bytes) of text need: a payload goes as soon as as many
+    newer ones are here. `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one
+    never loses them. Not thread-safe.
     """
 
-    __slots__ = (
-        "_action_count",
-        "_characters",
-        "_highest_source",
-        "_lines",
-        "_sources",
-        "_times",
-        "conversation",
-        "last_seen_at",
-    )
+    __slots__ = ("_action_count", "_highest_source", "_payloads", "_size", "conversation", "last_seen_at")
 
     def __init__(self) -> None:
         self.last_seen_at = NEVER
         self.conversation = NOTHING
         self._action_count = 0
-        self._characters = 0
+        self._size = 0
         self._highest_source = -1
-        self._times: list[float] = []  # three parallel lists, oldest first
-        self._sources: list[int] = []
-        self._lines: list[tuple[str, ...]] = []
+        self._payloads: list[tuple[float, int, tuple[AnyStr, ...]]] = []  # event time, source, lines; oldest first
 
     def add(
         self,
         event_time: float,
         source: int,
-        lines: tuple[str, ...],
+        lines: tuple[AnyStr, ...],
         max_actions: int | None = None,
-        max_characters: int | None = None,
+        max_size: int | None = None,
     ) -> bool:
         """Remember a payload; False when this very payload is here already and nothing changed.
 
         A payload without lines counts for `last_seen_at` only.
         """
         if lines:
-            if source <= self._highest_source and source in self._sources:
+            if source > self._highest_source:
+                self._highest_source = source
+            elif any(payload[1] == source for payload in self._payloads):
                 return False
             self._insert(event_time, source, lines)
             if max_actions is not None:
-                while self._action_count - len(self._lines[0]) >= max_actions:
+                while self._action_count - len(self._payloads[0][2]) >= max_actions:
                     self._drop_first(1)
-            if max_characters is not None and self._characters > max_characters:
-                while self._characters - _length(self._lines[0]) >= max_characters:
+            if max_size is not None and self._size > max_size:
+                while self._size - _length(self._payloads[0][2]) >= max_size:
                     self._drop_first(1)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time
@@ -83,47 +86,50 @@ class SessionMemory:
 
     def name_conversation(self, event_time: float, source: int, conversation_id: str) -> None:
         """The newest conversation id that is not empty counts."""
-        if conversation_id:
-            self.conversation = max(self.conversation, Stamped(event_time, source, conversation_id))
+        if conversation_id and self.conversation.is_before(event_time, source):
+            self.conversation = Stamped(event_time, source, conversation_id)
 
-    def _insert(self, event_time: float, source: int, lines: tuple[str, ...]) -> None:
-        times = self._times
-        if not times or (event_time, source) > (times[-1], self._sources[-1]):
-            at = len(times)
+    def _insert(self, event_time: float, source: int, lines: tuple[AnyStr, ...]) -> None:
+        payloads = self._payloads
+        payload = (event_time, source, lines)
+        if not payloads or event_time > payloads[-1][0]:
+            payloads.append(payload)
         else:
-            at = bisect_left(times, event_time)
-            while at < len(times) and times[at] == event_time and self._sources[at] < source:
-                at += 1
-        times.insert(at, event_time)
-        self._sources.insert(at, source)
-        self._lines.insert(at, lines)
+            insort(payloads, payload)  # no two have the same source, so lines are never compared
         self._action_count += len(lines)
-        self._characters += _length(lines)
-        if source > self._highest_source:
-            self._highest_source = source
+        self._size += _length(lines)
 
     def _drop_first(self, count: int) -> None:
-        self._action_count -= sum(map(len, self._lines[:count]))
-        self._characters -= sum(map(_length, self._lines[:count]))
-        del self._times[:count], self._sources[:count], self._lines[:count]
+        for _, _, lines in self._payloads[:count]:
+            self._action_count -= len(lines)
+            self._size -= _length(lines)
+        del self._payloads[:count]
+
+    def _first_at(self, event_time: float) -> int:
+        """How many payloads are older."""
+        return bisect_left(self._payloads, (event_time,))
 
     def forget_before(self, event_time: float) -> None:
         """Drop the payloads that are older; `last_seen_at` and the conversation stay."""
-        if self._times and self._times[0] < event_time:
-            self._drop_first(bisect_left(self._times, event_time))
+        if self._payloads and self._payloads[0][0] < event_time:
+            self._drop_first(self._first_at(event_time))
 
     @property
     def is_empty(self) -> bool:
-        return not self._times
+        return not self._payloads
 
-    def lines_since(self, event_time: float, max_actions: int | None) -> list[str]:
+    def lines_since(self, event_time: float, max_actions: int | None) -> list[AnyStr]:
         """The newest `max_actions` actions at or after a time, oldest first."""
-        start = bisect_left(self._times, event_time) if self._times and self._times[0] < event_time else 0
-        lines = [line for payload in self._lines[start:] for line in payload]
+        payloads = self._payloads
+        if payloads and payloads[0][0] < event_time:
+            payloads = payloads[self._first_at(event_time) :]
+        lines: list[AnyStr] = []
+        for _, _, of_payload in payloads:
+            lines += of_payload
         return lines if max_actions is None else lines[-max_actions:]
 
 
-def _length(lines: tuple[str, ...]) -> int:
+def _length(lines: tuple[AnyStr, ...]) -> int:
     return sum(map(len, lines))
 
 

@@ -16,7 +16,7 @@ class HeldSession:
     __slots__ = ("memory", "summary")
 
     def __init__(self) -> None:
-        self.memory = SessionMemory()
+        self.memory: SessionMemory[str] = SessionMemory()
         self.summary = ""
 
     def says_something(self, since: float) -> bool:
@@ -56,7 +56,7 @@ class SessionTable:
         """
         since = self._since(now)
         self._drop_gone(since)
-        key = self._meant(session_id, product_id, since) or SessionKey(product_id, session_id)
+        key = self._meant(session_id, product_id, since) or (product_id, session_id)
         session = self._written(key, since)
         session.summary = summary
         session.memory.last_seen_at = max(session.memory.last_seen_at, now)
@@ -79,8 +79,8 @@ class SessionTable:
         since = self._since(now)
         return sorted(
             {
-                key.session_id
-                for key, session in self._sessions.items()
+                session_id
+                for (_, session_id), session in self._sessions.items()
                 if session.memory.last_seen_at >= since and session.says_something(since)
             }
         )
@@ -92,12 +92,12 @@ class SessionTable:
         having = [
             product
             for product in self._products.get(session_id, ())
-            if self._sessions[SessionKey(product, session_id)].memory.last_seen_at >= since
+            if self._sessions[(product, session_id)].memory.last_seen_at >= since
         ]
         if product_id in having:
-            return SessionKey(product_id, session_id)
+            return (product_id, session_id)
         if product_id == NO_PRODUCT and len(having) == 1:
-            return SessionKey(having[0], session_id)
+            return (having[0], session_id)
         return None
 
     def _written(self, key: SessionKey, since: float) -> HeldSession:
@@ -106,9 +106,10 @@ class SessionTable:
             self._sessions.move_to_end(key)
             return session
         session = HeldSession()
-        session.summary = self._waiting_summary(key.session_id, since)
+        product_id, session_id = key
+        session.summary = self._waiting_summary(session_id, since)
         self._sessions[key] = session
-        self._products.setdefault(key.session_id, set()).add(key.product_id)
+        self._products.setdefault(session_id, set()).add(product_id)
         if self._max_sessions is not None and len(self._sessions) > self._max_sessions:
             self._drop(next(iter(self._sessions)))
         return session
@@ -117,7 +118,7 @@ class SessionTable:
         """Take the summary that came without a product before any product had the session."""
         if self._products.get(session_id) != {NO_PRODUCT}:
             return ""
-        key = SessionKey(NO_PRODUCT, session_id)
+        key = (NO_PRODUCT, session_id)
         session = self._sessions[key]
         if not session.memory.is_empty:
             return ""
@@ -133,7 +134,8 @@ class SessionTable:
 
     def _drop(self, key: SessionKey) -> None:
         del self._sessions[key]
-        products = self._products[key.session_id]
-        products.remove(key.product_id)
+        product_id, session_id = key
+        products = self._products[session_id]
+        products.remove(product_id)
         if not products:
-            del self._products[key.session_id]
+            del self._products[session_id]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import AnyStr, Generic
+
+import msgspec
 
 from worker.context.session_memory import NEVER, NOTHING, SessionMemory, Stamped
 
+SessionKey = tuple[str, str]  # (product id, session id): a session is a session id within a product; "" is no product
 
-class SessionKey(NamedTuple):
-    """A session is a session id within a product. "" is no product."""
+
+class Seen(msgspec.Struct, Generic[AnyStr], array_like=True, gc=False):
+    """One payload of a user, as far as it is remembered. Event time in Unix seconds; `source` from `source_of`; an
+    absent id is ""."""
 
     product_id: str
     session_id: str
-
-
-class Seen(NamedTuple):
-    """One payload of a user, as far as it is remembered. Event time in Unix seconds; `source` from `source_of`."""
-
-    session: SessionKey
     event_time: float
     source: int
-    lines: tuple[str, ...] = ()
-    conversation_id: str = ""
-    email: str = ""
+    lines: tuple[AnyStr, ...]
+    conversation_id: str
+    email: str
 
 
-class UserMemory:
+class UserMemory(Generic[AnyStr]):
     """The sessions of one user and the newest email. What it says depends on which payloads came, never on their order.
 
     Not thread-safe.
@@ -34,23 +33,25 @@ class UserMemory:
     __slots__ = ("email", "newest", "sessions")
 
     def __init__(self) -> None:
-        self.sessions: dict[SessionKey, SessionMemory] = {}
+        self.sessions: dict[SessionKey, SessionMemory[AnyStr]] = {}
         self.email = NOTHING
         self.newest = NEVER  # the largest event time of all sessions
 
-    def add(self, seen: Seen, max_actions: int | None = None, max_characters: int | None = None) -> None:
+    def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> None:
         """Remember a payload; a repeat changes nothing. The bounds are those of each session (`SessionMemory`)."""
-        memory = self.sessions.get(seen.session)
+        key = (seen.product_id, seen.session_id)
+        memory = self.sessions.get(key)
         if memory is None:
-            memory = self.sessions[seen.session] = SessionMemory()
-        if not memory.add(seen.event_time, seen.source, seen.lines, max_actions, max_characters):
+            memory = self.sessions[key] = SessionMemory()
+        event_time, source = seen.event_time, seen.source
+        if not memory.add(event_time, source, seen.lines, max_actions, max_size):
             return
-        if seen.event_time > self.newest:
-            self.newest = seen.event_time
+        if event_time > self.newest:
+            self.newest = event_time
         if seen.conversation_id:
-            memory.name_conversation(seen.event_time, seen.source, seen.conversation_id)
-        if seen.email:
-            self.email = max(self.email, Stamped(seen.event_time, seen.source, seen.email))
+            memory.name_conversation(event_time, source, seen.conversation_id)
+        if seen.email and self.email.is_before(event_time, source):
+            self.email = Stamped(event_time, source, seen.email)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -74,11 +75,11 @@ class UserMemory:
         if not self.sessions:
             self.newest = NEVER
 
-    def recent(self, since: float, max_sessions: int) -> list[tuple[SessionKey, SessionMemory]]:
+    def recent(self, since: float, max_sessions: int) -> list[tuple[SessionKey, SessionMemory[AnyStr]]]:
         """The sessions seen at or after a time: newest first, ties by session id, then product id."""
         found = [item for item in self.sessions.items() if item[1].last_seen_at >= since]
         if len(found) > 1:
-            found.sort(key=lambda item: (-item[1].last_seen_at, item[0].session_id, item[0].product_id))
+            found.sort(key=lambda item: (-item[1].last_seen_at, item[0][1], item[0][0]))
         return found[:max_sessions]
 
     def email_since(self, since: float) -> str:

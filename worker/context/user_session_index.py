@@ -14,7 +14,7 @@ from schemas.actions import identifier
 from schemas.user_context import SessionRef, joined_activity
 from worker.context.context_store import wall_clock
 from worker.context.payload import PayloadLike, event_time
-from worker.context.user_memory import Seen, SessionKey, UserMemory
+from worker.context.user_memory import Seen, UserMemory
 
 HELD_PER_LISTED = 10  # sessions held of a user for each one listed: a user id that stands for thousands costs no more
 
@@ -52,14 +52,14 @@ class UserSessionIndex:
         self._max_sessions = max_sessions_per_user
         self._clock = clock
         self._lock = threading.Lock()
-        self._users: OrderedDict[str, UserMemory] = OrderedDict()  # in the order of their last payloads
+        self._users: OrderedDict[str, UserMemory[str]] = OrderedDict()  # in the order of their last payloads
         self._arrivals = 0
 
     def add(self, payload: PayloadLike) -> None:
         """Note that the payload's user was seen in its session. A late one never moves `last_seen_at` back."""
         user_id = identifier(payload.user_id)
-        session = SessionKey(identifier(payload.product_id), identifier(payload.session_id))
-        if not user_id or not session.session_id:
+        product_id, session_id = identifier(payload.product_id), identifier(payload.session_id)
+        if not user_id or not session_id:
             return
         email = identifier(payload.email)
         with self._lock:
@@ -69,7 +69,8 @@ class UserSessionIndex:
             seen_at = event_time(payload, now)
             if seen_at >= since:
                 self._arrivals += 1
-                self._remember(user_id, Seen(session, seen_at, self._arrivals, email=email), since)
+                seen: Seen[str] = Seen(product_id, session_id, seen_at, self._arrivals, (), "", email)
+                self._remember(user_id, seen, since)
 
     async def add_async(self, payload: PayloadLike) -> None:
         """`add` as a callback for asyncio."""
@@ -82,7 +83,7 @@ class UserSessionIndex:
             if memory is None:
                 return []
             recent = memory.recent(self._clock() - self._lookback_seconds, self._max_sessions)
-            return [SessionRef(key.session_id, key.product_id or None, session.last_seen_at) for key, session in recent]
+            return [SessionRef(key[1], key[0] or None, session.last_seen_at) for key, session in recent]
 
     def get_email(self, user_id: str) -> str | None:
         """The newest email known of a user who was seen within the lookback."""
@@ -106,7 +107,7 @@ class UserSessionIndex:
         with self._lock:
             self._users.pop(identifier(user_id), None)
 
-    def _remember(self, user_id: str, seen: Seen, since: float) -> None:
+    def _remember(self, user_id: str, seen: Seen[str], since: float) -> None:
         memory = self._users.get(user_id)
         if memory is None:
             memory = self._users[user_id] = UserMemory()

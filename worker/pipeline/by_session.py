@@ -11,14 +11,16 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from schemas.codec import Payload
-from worker.context.session_memory import NEVER
+from worker.context.session_memory import NEVER, source_of
 from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
-from worker.pipeline.repartition import write
+from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 
-KEEP_SOURCE_BYTES = 16 * 1024  # a smaller record fits every topic; what is held of it need not hold its source, too
+KEEP_SOURCE_BYTES = 8 * 1024  # of text; less fits every topic, and what is held of it need not hold its source, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class LinkPolicy:
     anonymous_user_id: re.Pattern[str] | None = None
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A readable record of the input topic."""
 
     offset: int
@@ -41,11 +43,10 @@ class Arrival(NamedTuple):
 
 
 class Emission(NamedTuple):
-    """A record of the repartition topic: key, value, and the `source` given with the arrival that it comes from (None:
-    it was held, and is small)."""
+    """A payload for the repartition topic, and the `source` given with the arrival that it comes from (None: it was
+    held, and is small)."""
 
-    user_id: str
-    value: bytes
+    routed: RoutedPayload
     source: object
 
 
@@ -56,7 +57,7 @@ class Held(NamedTuple):
     before: float
     offset: int
     actions: int
-    value: bytes
+    routed: RoutedPayload
     source: object
 
 
@@ -100,7 +101,9 @@ class BySession:
         self.stream_time = start.stream_time
         self.next_offset = start.offset
         self._policy = policy
-        self._partition = partition
+        self._anonymous_user_id = policy.anonymous_user_id
+        self._first_source = source_of(partition, 0)
+        self._oldest_seen_at = NEVER  # no session was seen before that
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
         self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
         self._holding: set[SessionKey] = set()
@@ -127,30 +130,43 @@ class BySession:
         if arrival.time.stream_time > before:
             self.stream_time = arrival.time.stream_time
         payload = arrival.payload
-        session = self._see(SessionKey(payload.product_id, payload.session_id))
+        session = self._see((payload.product_id, payload.session_id))
         user = payload.user_id
-        if user and self._is_anonymous(user):
+        if user and self._anonymous_user_id is not None and self._anonymous_user_id.search(user):
             self.counts["anonymous_user_id"] += 1
             user = ""
         emissions: list[Emission] = []
         if user:
             if session.held:
                 if not restoring:
-                    emissions = [Emission(user, held.value, held.source) for held in session.held]
+                    emissions = [_emission(held, user) for held in session.held]
                 self._release(session)
             self._link(session, user, before, arrival.offset)
         elif not session.user:
-            value = self._write(arrival)
-            kept = source if len(value) >= KEEP_SOURCE_BYTES else None
-            held = Held(self.stream_time, before, arrival.offset, max(1, len(payload.actions)), value, kept)
-            self._hold(session, held)
+            self._hold(session, self._held(arrival, before, source))
             return emissions
         if not restoring:
-            emissions.append(Emission(session.user, self._write(arrival), source))
+            emissions.append(Emission(self._route(arrival, session.user), source))
         return emissions
 
-    def _write(self, arrival: Arrival) -> bytes:
-        return write(arrival.payload, self._partition, arrival.offset, arrival.time)
+    def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:
+        payload, time = arrival.payload, arrival.time
+        return RoutedPayload(
+            payload.product_id,
+            payload.session_id,
+            time.event_time,
+            self._first_source + arrival.offset,
+            payload.lines(),
+            payload.conversation_id,
+            payload.email,
+            user_id,
+            time.stream_time,
+        )
+
+    def _held(self, arrival: Arrival, before: float, source: object) -> Held:
+        routed = self._route(arrival, "")
+        kept = source if sum(map(len, routed.lines)) >= KEEP_SOURCE_BYTES else None
+        return Held(self.stream_time, before, arrival.offset, max(1, len(routed.lines)), routed, kept)
 
     def skip(self, offset: int) -> None:
         """A record that is nobody's context, or a dead letter: it only moves the position."""
@@ -160,14 +176,12 @@ class BySession:
         """The position moved over offsets that hold no record (transaction markers, a deleted range)."""
         self.next_offset = max(self.next_offset, next_offset)
 
-    def _is_anonymous(self, user_id: str) -> bool:
-        pattern = self._policy.anonymous_user_id
-        return pattern is not None and pattern.search(user_id) is not None
-
     def _see(self, key: SessionKey) -> Session:
         """The session as it is at this record: begun anew after the retention, unlinked after the link retention."""
-        self.forget()
         now = self.stream_time
+        oldest = now - self._policy.retention_s
+        if self._oldest_seen_at < oldest:
+            self.forget()
         session = self._sessions.get(key)
         if session is None:
             session = self._sessions[key] = Session(key)
@@ -177,7 +191,6 @@ class BySession:
             session.user = ""
             self.counts["links_lapsed"] += 1
         session.seen_at = now
-        oldest = now - self._policy.retention_s
         while session.held and session.held[0].at < oldest:
             self._drop_oldest_held(session)
         return session
@@ -237,9 +250,11 @@ class BySession:
     def forget(self) -> None:
         """Let go of the sessions that were not seen within the retention. No decision hangs on when this is done."""
         oldest = self.stream_time - self._policy.retention_s
+        self._oldest_seen_at = self.stream_time  # of those that are to come
         while self._sessions:
             session = next(iter(self._sessions.values()))
             if session.seen_at >= oldest:
+                self._oldest_seen_at = session.seen_at
                 break
             self._forget(session)
 
@@ -268,6 +283,11 @@ class BySession:
                 return session
             del self._confirmed[session.key]
         return None
+
+
+def _emission(held: Held, user_id: str) -> Emission:
+    held.routed.user_id = user_id
+    return Emission(held.routed, held.source)
 
 
 def _is_held(item: tuple[int, float, float, Session]) -> bool:

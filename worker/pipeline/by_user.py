@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf, nextafter
 
-from worker.context.session_memory import NEVER, NOTHING, source_of
-from worker.context.user_memory import Seen, SessionKey, UserMemory
+from worker.context.session_memory import NEVER, NOTHING
+from worker.context.user_memory import UserMemory
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
@@ -39,7 +39,7 @@ class UserPolicy:
         return HARD_SESSIONS_FACTOR * self.render.max_sessions
 
 
-class User(UserMemory):
+class User(UserMemory[bytes]):
     """A user's memory, and where their record stands."""
 
     __slots__ = ("expiry_due", "fading_due", "is_out", "mark", "version")
@@ -99,6 +99,7 @@ class ByUser:
         self.stream_time = start.point.stream_time
         self.next_offset = start.point.offset
         self._policy = policy
+        self._hard_sessions = policy.hard_sessions
         self._committed = start.committed
         self._end = start.end
         self._seen_end = start.end
@@ -137,15 +138,20 @@ class ByUser:
 
     # --- folding in ----------------------------------------------------------------------------------------------
 
-    def apply(self, user_id: str, offset: int, timestamp: float, record: RoutedPayload | Reset) -> None:
+    def apply(self, offset: int, timestamp: float, record: list[RoutedPayload] | Reset) -> None:
         """Fold one record in. `timestamp` is the record's own, Unix seconds."""
         restoring = offset < self._committed
         self.next_offset = offset + 1
         self._quiet_since = timestamp
-        if isinstance(record, RoutedPayload):
-            self._add(offset, user_id, record, restoring=restoring)
-        else:
-            self._reset(offset, user_id, timestamp, record.mark, restoring=restoring)
+        if isinstance(record, Reset):
+            self._reset(offset, record.user_id, timestamp, record.mark, restoring=restoring)
+            return
+        newest = NEVER
+        for routed in record:
+            if routed.event_time > newest:
+                newest = routed.event_time
+            self._add(offset, routed, restoring=restoring)
+        self._note(offset, newest)
 
     def _reset(self, offset: int, user_id: str, timestamp: float, mark: float | None, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
@@ -157,28 +163,29 @@ class ByUser:
         self._note(offset, mark)
         self._change(user_id, user, restoring=restoring)
 
-    def _add(self, offset: int, user_id: str, record: RoutedPayload, *, restoring: bool) -> None:
-        if record.stream_time > self.stream_time:
-            self.stream_time = record.stream_time
+    def _add(self, offset: int, routed: RoutedPayload, *, restoring: bool) -> None:
+        if routed.stream_time > self.stream_time:
+            self.stream_time = routed.stream_time
         retention = self._policy.retention_s
-        self._note(offset, record.event_time)
+        user_id, event_time = routed.user_id, routed.event_time
         user = self._users.get(user_id)
         if user is not None:
-            user.version = max(user.version, offset)
+            if offset > user.version:
+                user.version = offset
             if user.mark + retention < self.stream_time:
                 user.mark = NEVER
-        if record.event_time < self.stream_time - retention:
+        if event_time < self.stream_time - retention:
             self.counts["late"] += 1
-        elif user is not None and record.event_time <= user.mark:
+        elif user is not None and event_time <= user.mark:
             self.counts["erased"] += 1
         else:
             if user is None:
                 user = self._user(user_id, offset)
             bounds = self._policy.render
             # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
-            user.add(_seen(record), bounds.max_actions_per_session, bounds.max_record_bytes)
-            if len(user.sessions) > self._policy.hard_sessions:
-                self.counts["sessions_dropped"] += user.bound_sessions(self._policy.hard_sessions)
+            user.add(routed, bounds.max_actions_per_session, bounds.max_record_bytes)
+            if len(user.sessions) > self._hard_sessions:
+                self.counts["sessions_dropped"] += user.bound_sessions(self._hard_sessions)
             self._change(user_id, user, restoring=restoring)
 
     def _user(self, user_id: str, offset: int) -> User:
@@ -317,14 +324,3 @@ class ByUser:
         """The oldest record inside the retention, and the stream time as it stands."""
         offset = self._segments[0].first_offset if self._segments else self.next_offset
         return RestorePoint(offset, self.stream_time)
-
-
-def _seen(record: RoutedPayload) -> Seen:
-    return Seen(
-        SessionKey(record.product_id, record.session_id),
-        record.event_time,
-        source_of(record.source_partition, record.source_offset),
-        record.lines,
-        record.conversation_id,
-        record.email,
-    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class EventTime(NamedTuple):
+class EventTime(msgspec.Struct, frozen=True, gc=False):
     """Unix seconds. `event_time` orders and ages a payload; `stream_time` may move the task's stream time on."""
 
     event_time: float

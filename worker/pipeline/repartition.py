@@ -1,25 +1,29 @@
 """The form of a record on the repartition topic: the one place that writes and reads it.
 
-Form 1: key = user id, value = a MessagePack array (`RoutedPayload`): the payload's lineage and what is remembered of
-it, its actions as lines of text. Carrying the input's JSON costs 1.7 times as much, because it is parsed
-again (benchmarks/bench_form.py). A null value resets the user: everything up to the record's timestamp. A replay writes
-resets again, and gives them the header `mark` (a form number and a time): those erase up to that time and no more.
+Form 2: one record carries many payloads of one partition (`Bundle`): the byte 2, then a MessagePack array of
+`RoutedPayload`: whose it is, the payload's lineage and what is remembered of it, its actions as lines of text. There is
+no key, because its users differ. One record for each payload would cost half as much again as the whole hop does now,
+and the input's JSON, parsed again, more (benchmarks/bench_form.py).
+
+A null value resets the user in the key: everything up to the record's timestamp. A replay writes resets again, and
+gives them the header `mark` (a form number and a time): those erase up to that time and no more.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from schemas.codec import Payload
 from worker.context.session_memory import NEVER
-from worker.pipeline.event_time import EventTime
+from worker.context.user_memory import Seen
 from worker.pipeline.record import Headers
 
-FORM = 1
+FORM = 2
 MARK = "mark"
+MARK_FORM = 1
 _MARK = struct.Struct(">Bd")
 
 
@@ -27,25 +31,18 @@ class UnknownForm(ValueError):
     """The record was written by a version that this one cannot read."""
 
 
-class RoutedPayload(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A payload on its way to its user. Times in Unix seconds; an absent id is ""."""
+class RoutedPayload(Seen[bytes], array_like=True, gc=False):
+    """A payload on its way to its user. Times in Unix seconds. A line is UTF-8 as it stands inside a JSON string."""
 
-    form: int
-    source_partition: int
-    source_offset: int
-    event_time: float
+    user_id: str
     stream_time: float
-    session_id: str
-    product_id: str
-    conversation_id: str
-    email: str
-    lines: tuple[str, ...]
 
 
 class Reset(NamedTuple):
     """Forget the user: what happened up to `mark` (Unix seconds); None = up to the record's timestamp, and all that is
     known of the user then."""
 
+    user_id: str
     mark: float | None
 
 
@@ -53,53 +50,87 @@ PUBLISH_AGAIN = NEVER  # the mark of a reset that erases nothing: the user's rec
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(RoutedPayload)
+_decoder = msgspec.msgpack.Decoder(list[RoutedPayload])
+_HEAD = struct.Struct(">BBH")  # the form, and MessagePack's head of an array: its type and the count
+_ARRAY = 0xDC
+MOST_PAYLOADS = 0xFFFF
 
 
-def write(payload: Payload, partition: int, offset: int, time: EventTime) -> bytes:
-    """The value of a payload's record."""
-    return _encoder.encode(
-        RoutedPayload(
-            FORM,
-            partition,
-            offset,
-            time.event_time,
-            time.stream_time,
-            payload.session_id,
-            payload.product_id,
-            payload.conversation_id,
-            payload.email,
-            payload.lines(),
-        )
-    )
+class Bundle:
+    """The value of a record that is being put together."""
+
+    def __init__(self) -> None:
+        self._value = bytearray(_HEAD.size)
+        self._count = 0
+
+    def add(self, routed: RoutedPayload) -> int:
+        """Append a payload; the bytes that it takes."""
+        before = len(self._value)
+        _encoder.encode_into(routed, self._value, before)
+        self._count += 1
+        return len(self._value) - before
+
+    def drop_last(self, size: int) -> None:
+        """Take back the payload that was added last; `size` is what `add` said."""
+        del self._value[-size:]
+        self._count -= 1
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self._value)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self) -> bytes:
+        """The value as it goes out; an empty one takes its place."""
+        _HEAD.pack_into(self._value, 0, FORM, _ARRAY, self._count)
+        value = bytes(self._value)
+        self.clear()
+        return value
+
+    def clear(self) -> None:
+        """Begin anew."""
+        del self._value[_HEAD.size :]
+        self._count = 0
 
 
-def read(value: bytes | None, headers: Headers | None) -> RoutedPayload | Reset:
-    """What a record means to its user. Headers are only looked at where the value is null.
+def write(routed: Iterable[RoutedPayload]) -> bytes:
+    """The value of a record with these payloads."""
+    bundle = Bundle()
+    for payload in routed:
+        bundle.add(payload)
+    return bundle.take()
+
+
+def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> list[RoutedPayload] | Reset:
+    """What a record means to its users. Key and headers are only looked at where the value is null.
 
     Raises:
         UnknownForm: the record is of a form that this version does not know.
     """
-    if value is None:
-        return Reset(_read_mark(headers))
     try:
-        routed = _decoder.decode(value)
+        if value is None:
+            return Reset((key or b"").decode(), _read_mark(headers))
+        if value[:1] != b"\x02":
+            raise UnknownForm(
+                f"a record in form {value[0] if value else 'of no bytes'}; this version reads form {FORM}"
+            )
+        return _decoder.decode(memoryview(value)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise UnknownForm(f"a value of {len(value)} bytes that is no payload ({exc})") from exc
-    if routed.form != FORM:
-        raise UnknownForm(f"a payload in form {routed.form}; this version reads form {FORM}")
-    return routed
+        raise UnknownForm(f"a record of {len(value or b'')} bytes that holds no payloads ({exc})") from exc
 
 
 def reset_headers(mark: float | None) -> Headers:
     """The headers of a reset."""
-    return [] if mark is None else [(MARK, _MARK.pack(FORM, mark))]
+    return [] if mark is None else [(MARK, _MARK.pack(MARK_FORM, mark))]
 
 
 def _read_mark(headers: Headers | None) -> float | None:
     for name, packed in headers or ():
         if name == MARK:
-            if packed is None or len(packed) != _MARK.size or packed[0] != FORM:
-                raise UnknownForm(f"a reset with the mark {packed!r}; this version reads form {FORM}")
+            if packed is None or len(packed) != _MARK.size or packed[0] != MARK_FORM:
+                raise UnknownForm(f"a reset with the mark {packed!r}; this version reads form {MARK_FORM}")
             return float(_MARK.unpack(packed)[1])
     return None

@@ -18,19 +18,21 @@ class RepartitionLog:
         self._marks: dict[tuple[int, str], float] = {}
         self._newest: dict[tuple[int, str], float] = {}
 
-    def add(self, partition: int, user_id: str, timestamp: float, record: RoutedPayload | Reset) -> None:
+    def add(self, partition: int, timestamp: float, record: list[RoutedPayload] | Reset) -> None:
         """One record. `timestamp` is its own, Unix seconds."""
         self.first_timestamps.setdefault(partition, timestamp)
-        user = (partition, user_id)  # a user's home changes when partitions are added; what is newer hangs on one log
-        if isinstance(record, RoutedPayload):
-            self._add(user, record)
-        elif record.mark is None:
+        if not isinstance(record, Reset):
+            for routed in record:
+                self._add(partition, routed)
+            return
+        user = (partition, record.user_id)  # a user's home changes when partitions are added
+        if record.mark is None:
             self._erase(user, max(timestamp, self._newest.get(user, NEVER)))
         elif record.mark != PUBLISH_AGAIN:
             self._erase(user, record.mark)
 
-    def _add(self, user: tuple[int, str], record: RoutedPayload) -> None:
-        partition = user[0]
+    def _add(self, partition: int, record: RoutedPayload) -> None:
+        user = (partition, record.user_id)
         self.stream_times[partition] = max(self.stream_times.get(partition, NEVER), record.stream_time)
         if record.event_time > max(self._newest.get(user, NEVER), self._marks.get(user, NEVER)):
             self._newest[user] = record.event_time

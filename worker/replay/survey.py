@@ -133,10 +133,9 @@ def _read_repartition(sources: Sources, topic: str) -> tuple[RepartitionLog, dic
 def _note(seen: RepartitionLog, message: Message) -> None:
     value = message.value()
     try:
-        record = repartition.read(value, headers_of(message) if value is None else None)
-        user_id = (message.key() or b"").decode()
-    except (repartition.UnknownForm, UnicodeDecodeError) as exc:
+        record = repartition.read(message.key(), value, headers_of(message) if value is None else None)
+    except repartition.UnknownForm as exc:
         where = f"{message.topic()}[{message.partition()}] offset {message.offset()}"
         hint = "run a version of user-context-worker that is at least as new as the one that wrote it"
         raise Fatal(ExitCode.UNKNOWN_FORM, f"{where} holds {exc}", hint=hint) from exc
-    seen.add(message.partition() or 0, user_id, message.timestamp()[1] / 1000, record)
+    seen.add(message.partition() or 0, message.timestamp()[1] / 1000, record)

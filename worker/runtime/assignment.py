@@ -29,8 +29,9 @@ MakeTask = Callable[[TaskId, Start], Task]
 class Assignment:
     """The tasks of the partitions that this member owns now.
 
-    `restore_s` says for a topic how far before the committed offset a restore begins where no restore point was
-    committed; None = at the start of the log. `asks_broker`: after a failure only the broker knows what is committed.
+    `before_assign` is called with each assignment: partitions may have been added. `restore_s` says for a topic how far
+    before the committed offset a restore begins where no restore point was committed; None = at the start of the log.
+    `asks_broker`: after a failure only the broker knows what is committed.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Assignment:
         outbox: Outbox,
         clock: Clock,
         *,
+        before_assign: Callable[[], None],
         restore_s: dict[str, float | None],
         close_timeout_s: float,
         asks_broker: bool = False,
@@ -52,6 +54,7 @@ class Assignment:
         self._checkpoint = checkpoint
         self._outbox = outbox
         self._clock = clock
+        self._before_assign = before_assign
         self._restore_s = restore_s
         self._close_timeout_s = close_timeout_s
         self._asks_broker = asks_broker
@@ -78,6 +81,7 @@ class Assignment:
         began = self._clock.monotonic()
         try:
             starts = self._starts(consumer, ids)
+            self._before_assign()
             for task_id, start in starts.items():
                 self.tasks[task_id] = self._new_task(task_id, start)
             consumer.incremental_assign([TopicPartition(*task_id, starts[task_id].point.offset) for task_id in ids])

@@ -56,6 +56,7 @@ class ProducerLike(Protocol):
         topic: str,
         value: bytes | None,
         key: bytes | None,
+        partition: int = -1,
         *,
         headers: Headers | None = None,
         on_delivery: Delivered | None = None,

@@ -24,10 +24,18 @@ class DeadLetterRatio:
         self._last: deque[bool] = deque(maxlen=WINDOW_RECORDS)
         self._dead = 0
 
-    def note(self, *, dead: bool) -> None:
-        """One more record of the input."""
-        if self._limit.max_ratio == 0:
-            return
+    def note_good(self, count: int) -> None:
+        """So many more records of the input were readable."""
+        if self._limit.max_ratio > 0:
+            for _ in range(min(count, WINDOW_RECORDS)):
+                self._note(dead=False)
+
+    def note_dead(self) -> None:
+        """One more record of the input is a dead letter."""
+        if self._limit.max_ratio > 0:
+            self._note(dead=True)
+
+    def _note(self, *, dead: bool) -> None:
         if len(self._last) == WINDOW_RECORDS:
             self._dead -= self._last[0]
         self._last.append(dead)

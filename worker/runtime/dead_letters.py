@@ -33,9 +33,9 @@ class DeadLetters:
         self._metrics = metrics
         self._software_version = software_version
 
-    def note_good(self) -> None:
-        """A record of the input was read without complaint."""
-        self._ratio.note(dead=False)
+    def note_good(self, count: int) -> None:
+        """Records of the input were read without complaint."""
+        self._ratio.note_good(count)
 
     def write(self, source: SourceRecord, reason: str, field: str = "") -> None:
         """Queue the record with its reason; without its value, and at last without its key, where that does not fit.
@@ -44,7 +44,7 @@ class DeadLetters:
             TaskMigrated, TaskCorrupted, Fatal: it cannot be written, or too many of the last records are dead letters.
         """
         self._metrics.add("dead_letters", reason)
-        self._ratio.note(dead=True)
+        self._ratio.note_dead()
         if self._ratio.is_exceeded:
             raise Fatal(
                 ExitCode.DEAD_LETTERS,
@@ -81,7 +81,7 @@ class DeadLetters:
 
     @staticmethod
     def _smaller(outgoing: Outgoing) -> Outgoing:
-        topic, key, value, headers, _ = outgoing
+        topic, key, value, headers = outgoing[:4]
         letter = DeadLetter.from_headers(headers or [])
         assert letter is not None
         if value is not None:

@@ -71,6 +71,15 @@ class Offsets:
             result[answer.topic, answer.partition] = Committed(None if nothing else answer.offset, metadata)
         return result
 
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has by now.
+
+        Raises:
+            Retriable, Fatal: nobody answers.
+        """
+        answer = self._ask("counting partitions", lambda: self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S))
+        return len(answer.topics[topic].partitions)
+
     def bounds(self, ids: Iterable[TaskId]) -> dict[TaskId, LogBounds]:
         """What the logs hold. The end is the high watermark, also where a transaction is open.
 

@@ -21,19 +21,21 @@ MAX_RECORD_OVERHEAD_BYTES = (
 )
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # the broker's default, where it may not be asked
 FULL_QUEUE_WAIT_S = 0.05
+BY_KEY = -1  # the client's own word for it
 LARGE_BYTES = 16 * 1024  # a smaller record is not refused for its size by any topic of ours, only for its neighbours'
 
 MakeProducer = Callable[[Delivered], ProducerLike]
 
 
 class Outgoing(NamedTuple):
-    """A record to produce; the partition follows from the key (murmur2). `source`: what it was made of."""
+    """A record to produce. `source`: what it was made of. Without a partition that follows from the key (murmur2)."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers | None = None
     source: object = None
+    partition: int = BY_KEY
 
 
 class TooLarge(WorkerError):
@@ -93,16 +95,16 @@ class Outbox:
                 return
 
     def _produce(self, outgoing: Outgoing) -> None:
-        topic, key, value, headers, source = outgoing
+        topic, key, value, headers, source, partition = outgoing
         is_kept = headers is not None or (source is not None and len(value or b"") + len(key or b"") >= LARGE_BYTES)
         if not is_kept:  # a delivery report tells key and value, but no headers (measured)
-            self._producer.produce(topic, value, key, headers=None)
+            self._producer.produce(topic, value, key, partition)
             return
 
         def delivered(error: KafkaError | None, _message: Message) -> None:
             self._report(error, outgoing)
 
-        self._producer.produce(topic, value, key, headers=headers, on_delivery=delivered)
+        self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=delivered)
 
     @staticmethod
     def _size(outgoing: Outgoing) -> int:
@@ -167,7 +169,11 @@ class Outbox:
             raise failure
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        self._report(error, Outgoing(message.topic() or "", message.key(), message.value()))
+        if error is None:
+            return
+        key, partition = message.key(), message.partition()
+        home = BY_KEY if key is not None or partition is None else partition
+        self._report(error, Outgoing(message.topic() or "", key, message.value(), partition=home))
 
     def _report(self, error: KafkaError | None, outgoing: Outgoing) -> None:
         """A delivery report; runs inside poll and flush, and only records."""

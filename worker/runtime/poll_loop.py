@@ -19,8 +19,9 @@ from worker.runtime.commit_policy import ONCE_A_SECOND, CommitPolicy, CommitTime
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
 from worker.runtime.restore_progress import RestoreProgress, restoring
+from worker.runtime.router import Router
 from worker.runtime.stall_watch import StallPolicy, StallWatch
-from worker.runtime.task import SessionTask, Task, UserTask
+from worker.runtime.task import SessionTask, Task, TaskId, UserTask
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class PollLoop:
         ownership: Ownership,
         checkpoint: Checkpoint,
         outbox: Outbox,
+        router: Router,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -65,6 +67,7 @@ class PollLoop:
         self._ownership = ownership
         self._checkpoint = checkpoint
         self._outbox = outbox
+        self._router = router
         self._clock = clock
         self._metrics = metrics
         self._stopping = False
@@ -181,21 +184,40 @@ class PollLoop:
         return max(0.0, min(longest, min(waiting) + self._policy.publish_interval_s - now))
 
     def _process(self, messages: list[Message]) -> None:
-        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        by_task: dict[TaskId, list[Message]] = {}
         for message in messages:
             error = message.error()
             if error is not None:
                 self._handle(error, message)
                 continue
-            task = self._task_of(message)
-            if isinstance(task, UserTask):
-                task.process(message, monotonic)
-            elif isinstance(task, SessionTask):
-                task.process(message, wall)
-            else:
-                continue  # of a partition that went away while the record was in the client's queue
-            if not task.is_running:
-                self._assignment.note_restored(task)
+            task_id = (message.topic() or "", message.partition() or 0)
+            by_task.setdefault(task_id, []).append(message)
+        try:
+            for task_id, batch in by_task.items():
+                task = self._assignment.tasks.get(task_id)
+                if task is not None:  # else the partition went away while its records were in the client's queue
+                    self._fold(task, batch)
+            self._router.flush()
+        finally:
+            self._router.clear()
+
+    def _fold(self, task: Task, batch: list[Message]) -> None:
+        """A task that restores becomes one that runs at the very record from which on it emits."""
+        if not task.is_running:
+            emits_from = task.start.next_offset
+            restored = [message for message in batch if (message.offset() or 0) < emits_from]
+            self._process_batch(task, restored)
+            batch = batch[len(restored) :]
+            if batch:
+                task.advance_to(emits_from)
+            self._assignment.note_restored(task)
+        self._process_batch(task, batch)
+
+    def _process_batch(self, task: Task, batch: list[Message]) -> None:
+        if isinstance(task, UserTask):
+            task.process(batch, self._clock.monotonic())
+        elif isinstance(task, SessionTask):
+            task.process(batch, self._clock.wall())
 
     def _publish(self) -> None:
         """Publish the users of every task whose interval is over, or whose users may have expired."""

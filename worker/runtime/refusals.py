@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from worker.pipeline import repartition
 from worker.runtime.clock import Clock
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing
-from worker.runtime.task import Channels, Task, UserTask, origin_of, without_origin
+from worker.runtime.router import origin_of, payloads_in
+from worker.runtime.task import Channels, Task, UserTask, without_origin
 
 
 class Refusals:
@@ -44,8 +46,10 @@ class Refusals:
             self._send_alone(outgoing)
             again = self._outbox.take_refused()
             if len(again) == 1 and _same(again[0], outgoing):
-                self._bury(outgoing)
-                again = self._outbox.take_refused()
+                again = self._taken_apart(outgoing)
+                if not again:
+                    self._bury(outgoing)
+                    again = self._outbox.take_refused()
             refused += again
 
     def _send_alone(self, outgoing: Outgoing) -> None:
@@ -60,6 +64,15 @@ class Refusals:
                 task.publish(self._clock.wall())
                 return True
         return False
+
+    def _taken_apart(self, outgoing: Outgoing) -> list[Outgoing]:
+        """Payloads that travelled together, each in a record of its own."""
+        if outgoing.topic != self._channels.repartition_topic or outgoing.value is None:
+            return []
+        bundle = payloads_in(outgoing.value)
+        if len(bundle) == 1:
+            return []
+        return [outgoing._replace(value=repartition.write([routed])) for routed in bundle]
 
     def _bury(self, culprit: Outgoing) -> None:
         """It was alone, so it is refused for itself. A dead letter that is refused is written with less in it."""

@@ -17,15 +17,16 @@ new one takes its place, from what is committed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from schemas.codec import InvalidPayload, Skip
 from worker.errors import ExitCode, Fatal
-from worker.kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from worker.kafka import Message
 from worker.metrics import Metrics
 from worker.pipeline import repartition
-from worker.pipeline.by_session import Arrival, BySession, Emission, LinkPolicy
+from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.reading import read_arrival
 from worker.pipeline.record import SourceRecord
@@ -33,7 +34,9 @@ from worker.pipeline.restore_point import RestorePoint, encode
 from worker.runtime.clients import headers_of
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing, TooLarge
+from worker.runtime.received import source_record, timestamp_of
 from worker.runtime.restore import Committed, Start
+from worker.runtime.router import Router
 
 TopicName = str
 TaskId = tuple[TopicName, int]
@@ -117,13 +120,19 @@ class SessionTask(Task):
         self.stage = BySession(policy, task_id[1], start.point)
         self._max_clock_skew_s = max_clock_skew_s
         self._channels = channels
+        self._payloads = 0  # not yet counted
 
-    def process(self, message: Message, now: float) -> None:
-        """Fold one record in and send what it yields. `now` is the wall clock.
+    def process(self, messages: Sequence[Message], now: float) -> None:
+        """Fold records in and send what they yield. `now` is the wall clock.
 
         Raises:
-            TaskCorrupted, Fatal: something could not be sent.
+            TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
         """
+        for message in messages:
+            self._process(message, now)
+        self._count()
+
+    def _process(self, message: Message, now: float) -> None:
         offset = message.offset()
         assert offset is not None
         running = offset >= self.start.next_offset
@@ -132,6 +141,7 @@ class SessionTask(Task):
         except InvalidPayload as exc:
             self.stage.skip(offset)
             if running:
+                self._count()
                 self._channels.dead_letters.write(source_record(message), exc.reason, exc.field)
             return
         if isinstance(arrival, Skip):
@@ -141,28 +151,19 @@ class SessionTask(Task):
             return
         emissions = self.stage.apply(arrival, message, restoring=not running)
         if running:
-            self._count(message, arrival)
-            for emission in emissions:
-                self._send(emission)
+            self._payloads += 1
+            if arrival.time.clamped:
+                self._channels.metrics.add("clamped_event_times")
+            if message.key() != arrival.payload.session_id.encode():
+                self._channels.metrics.add("key_mismatches")
+            for routed, source in emissions:
+                self._channels.router.route(routed, source)
 
-    def _count(self, message: Message, arrival: Arrival) -> None:
-        metrics = self._channels.metrics
-        metrics.add("payloads")
-        self._channels.dead_letters.note_good()
-        if arrival.time.clamped:
-            metrics.add("clamped_event_times")
-        if message.key() != arrival.payload.session_id.encode():
-            metrics.add("key_mismatches")
-
-    def _send(self, emission: Emission) -> None:
-        channels = self._channels
-        user_id, value, source = emission
-        try:
-            channels.outbox.send(Outgoing(channels.repartition_topic, user_id.encode(), value, None, source))
-        except TooLarge:
-            channels.dead_letters.write(origin_of(value, source), TOO_LARGE)
-        else:
-            channels.metrics.add("routed")
+    def _count(self) -> None:
+        """What was read since the last time. Not with each payload: that is a twentieth of the work."""
+        self._channels.metrics.add("payloads", count=self._payloads)
+        self._channels.dead_letters.note_good(self._payloads)
+        self._payloads = 0
 
 
 class UserTask(Task):
@@ -176,28 +177,31 @@ class UserTask(Task):
         self._channels = channels
         self.changed_since: float | None = None  # monotonic; since when a changed user waits
 
-    def process(self, message: Message, monotonic: float) -> None:
-        """Fold one record in.
+    def process(self, messages: Sequence[Message], monotonic: float) -> None:
+        """Fold records in.
 
         Raises:
-            Fatal: the record has a form that this version does not know.
+            Fatal: a record has a form that this version does not know.
         """
+        for message in messages:
+            self._process(message)
+        if self.changed_since is None and self.stage.has_changes:
+            self.changed_since = monotonic
+
+    def _process(self, message: Message) -> None:
         offset = message.offset()
         assert offset is not None
+        value = message.value()
         try:
-            value = message.value()
-            record = repartition.read(value, headers_of(message) if value is None else None)
-            user_id = (message.key() or b"").decode()
-        except (repartition.UnknownForm, UnicodeDecodeError) as exc:
+            record = repartition.read(message.key(), value, headers_of(message) if value is None else None)
+        except repartition.UnknownForm as exc:
             raise Fatal(
                 ExitCode.UNKNOWN_FORM,
                 f"{self.id[0]}[{self.id[1]}] offset {offset} holds {exc}",
                 hint="run a version of user-context-worker that is at least as new as the one that wrote it, "
                 "and let nothing else write to this topic",
             ) from exc
-        self.stage.apply(user_id, offset, message.timestamp()[1] / 1000, record)
-        if self.changed_since is None and self.stage.has_changes:
-            self.changed_since = monotonic
+        self.stage.apply(offset, message.timestamp()[1] / 1000, record)
 
     def publish(self, now: float) -> int:
         """Send the record of every changed or expired user; how many. `now` is the wall clock.
@@ -230,6 +234,7 @@ class Channels(NamedTuple):
     """Where a task sends things."""
 
     outbox: Outbox
+    router: Router
     dead_letters: DeadLetters
     metrics: Metrics
     repartition_topic: TopicName
@@ -237,29 +242,6 @@ class Channels(NamedTuple):
     dead_letter_topic: TopicName
 
 
-def origin_of(value: bytes | None, source: object) -> SourceRecord:
-    """The input record that a record of the repartition topic was made of; where it was not kept: where it lies."""
-    if isinstance(source, Message):
-        return source_record(source)
-    routed = repartition.read(value, None)
-    assert isinstance(routed, repartition.RoutedPayload)
-    return SourceRecord(routed.source_partition, routed.source_offset, None, None, None, None)
-
-
 def without_origin(outgoing: Outgoing) -> SourceRecord:
     """A record of ours that was made of many, or of none: it is its own source, and lies nowhere in the input."""
     return SourceRecord(-1, -1, None, outgoing.key, outgoing.value, outgoing.headers)
-
-
-def timestamp_of(message: Message) -> float | None:
-    """The record's timestamp in Unix seconds; None = it has none."""
-    kind, milliseconds = message.timestamp()
-    return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
-
-
-def source_record(message: Message) -> SourceRecord:
-    """What the client delivered, as a value."""
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None
-    assert offset is not None
-    return SourceRecord(partition, offset, timestamp_of(message), message.key(), message.value(), headers_of(message))

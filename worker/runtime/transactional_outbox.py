@@ -15,7 +15,7 @@ from worker.kafka import KafkaError, KafkaException, TopicPartition, error_of, t
 from worker.pipeline.record import Headers
 from worker.runtime.clients import Delivered, ProducerLike, TransactionalProducerLike
 from worker.runtime.clock import Clock
-from worker.runtime.outbox import DEFAULT_MAX_MESSAGE_BYTES, Outbox, Outgoing, failure_of
+from worker.runtime.outbox import BY_KEY, DEFAULT_MAX_MESSAGE_BYTES, Outbox, Outgoing, failure_of
 
 READY_TIMEOUT_S = 5.0
 ABORT_TIMEOUT_S = 1.0  # what does not answer by then is settled by the next producer, or by the broker in time
@@ -57,6 +57,7 @@ class Transactions:
         topic: str,
         value: bytes | None,
         key: bytes | None,
+        partition: int = BY_KEY,
         *,
         headers: Headers | None = None,
         on_delivery: Delivered | None = None,
@@ -64,9 +65,9 @@ class Transactions:
         if not self.is_open:
             self._begin()
         if on_delivery is None:
-            self._producer.produce(topic, value, key, headers=headers)
+            self._producer.produce(topic, value, key, partition, headers=headers)
         else:
-            self._producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+            self._producer.produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
 
     def _begin(self) -> None:
         self.prepare()

@@ -267,7 +267,7 @@ def test_the_payloads_of_a_long_session_do_not_stay() -> None:
         clock.advance(10)
         known.add(payload("a", at=clock.now))
     (session,) = known._table._sessions.values()
-    assert len(session.memory._times) == 31
+    assert len(session.memory._payloads) == 31
 
 
 def test_a_summary_goes_when_its_session_was_silent_for_the_lookback() -> None:

@@ -7,15 +7,15 @@ from itertools import permutations
 from worker.context.session_memory import NEVER, NOTHING, SessionMemory, activity_text, source_of
 
 
-def remember(*payloads: tuple[float, int, str], max_actions: int | None = None) -> SessionMemory:
+def remember(*payloads: tuple[float, int, str], max_actions: int | None = None) -> SessionMemory[str]:
     """Each payload is (event time, source, its lines as one letter each)."""
-    memory = SessionMemory()
+    memory: SessionMemory[str] = SessionMemory()
     for event_time, source, letters in payloads:
         memory.add(event_time, source, tuple(letters), max_actions)
     return memory
 
 
-def all_lines(memory: SessionMemory) -> str:
+def all_lines(memory: SessionMemory[str]) -> str:
     return "".join(memory.lines_since(NEVER, None))
 
 
@@ -25,7 +25,7 @@ def test_a_source_sorts_by_partition_then_offset() -> None:
 
 
 def test_an_empty_memory_was_never_seen() -> None:
-    memory = SessionMemory()
+    memory: SessionMemory[str] = SessionMemory()
     assert memory.is_empty
     assert memory.last_seen_at == NEVER
     assert memory.conversation == NOTHING
@@ -71,16 +71,16 @@ def test_a_payload_larger_than_the_bound_is_read_up_to_the_bound() -> None:
 def test_a_payload_goes_as_soon_as_as_much_newer_text_is_here() -> None:
     payloads = [(1.0, 1, ("aa",)), (2.0, 2, ("bb", "b")), (3.0, 3, ("ccc",))]
     for order in permutations(payloads):
-        memory = SessionMemory()
+        memory: SessionMemory[str] = SessionMemory()
         for event_time, source, lines in order:
-            memory.add(event_time, source, lines, max_characters=6)
+            memory.add(event_time, source, lines, max_size=6)
         assert memory.lines_since(NEVER, None) == ["bb", "b", "ccc"]
 
 
 def test_the_newest_payload_stays_however_long_it_is() -> None:
-    memory = SessionMemory()
-    memory.add(1.0, 1, ("a",), max_characters=3)
-    memory.add(2.0, 2, ("b" * 100,), max_characters=3)
+    memory: SessionMemory[str] = SessionMemory()
+    memory.add(1.0, 1, ("a",), max_size=3)
+    memory.add(2.0, 2, ("b" * 100,), max_size=3)
     assert memory.lines_since(NEVER, None) == ["b" * 100]
 
 
@@ -106,7 +106,7 @@ def test_forgetting_keeps_when_it_was_seen_and_the_conversation() -> None:
 
 def test_the_newest_conversation_that_is_not_empty_counts() -> None:
     for order in permutations([(1.0, 1, "c_1"), (3.0, 1, "c_3"), (3.0, 0, "c_2"), (9.0, 9, "")]):
-        memory = SessionMemory()
+        memory: SessionMemory[str] = SessionMemory()
         for event_time, source, conversation in order:
             memory.name_conversation(event_time, source, conversation)
         assert memory.conversation.value == "c_3"

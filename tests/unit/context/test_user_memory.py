@@ -7,35 +7,41 @@ from itertools import permutations
 from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import Seen, SessionKey, UserMemory
 
-PS_1 = SessionKey("acme", "ps_1")
-PS_2 = SessionKey("acme", "ps_2")
+PS_1 = ("acme", "ps_1")
+PS_2 = ("acme", "ps_2")
 
 
-def remember(*payloads: Seen) -> UserMemory:
-    memory = UserMemory()
-    for seen in payloads:
-        memory.add(seen)
+def seen(
+    session: SessionKey, at: float, source: int, lines: tuple[str, ...] = (), conversation_id: str = "", email: str = ""
+) -> Seen[str]:
+    return Seen(*session, at, source, lines, conversation_id, email)
+
+
+def remember(*payloads: Seen[str]) -> UserMemory[str]:
+    memory: UserMemory[str] = UserMemory()
+    for payload in payloads:
+        memory.add(payload)
     return memory
 
 
-def keys(memory: UserMemory, since: float = NEVER, max_sessions: int = 20) -> list[SessionKey]:
+def keys(memory: UserMemory[str], since: float = NEVER, max_sessions: int = 20) -> list[SessionKey]:
     return [key for key, _ in memory.recent(since, max_sessions)]
 
 
 def test_sessions_are_newest_first_ties_by_session_then_product() -> None:
     payloads = [
-        Seen(SessionKey("b", "ps_1"), 5.0, 1),
-        Seen(SessionKey("a", "ps_1"), 5.0, 2),
-        Seen(SessionKey("a", "ps_0"), 5.0, 3),
-        Seen(SessionKey("z", "ps_9"), 7.0, 4),
-        Seen(SessionKey("z", "ps_8"), 1.0, 5),
+        seen(("b", "ps_1"), 5.0, 1),
+        seen(("a", "ps_1"), 5.0, 2),
+        seen(("a", "ps_0"), 5.0, 3),
+        seen(("z", "ps_9"), 7.0, 4),
+        seen(("z", "ps_8"), 1.0, 5),
     ]
     for order in permutations(payloads):
         assert keys(remember(*order)) == [("z", "ps_9"), ("a", "ps_0"), ("a", "ps_1"), ("b", "ps_1"), ("z", "ps_8")]
 
 
 def test_only_recent_sessions_are_listed_and_no_more_than_asked_for() -> None:
-    memory = remember(Seen(PS_1, 1.0, 1), Seen(PS_2, 2.0, 2))
+    memory = remember(seen(PS_1, 1.0, 1), seen(PS_2, 2.0, 2))
     assert keys(memory, since=2.0) == [PS_2]
     assert keys(memory, since=1.0) == [PS_2, PS_1]
     assert keys(memory, max_sessions=1) == [PS_2]
@@ -43,26 +49,26 @@ def test_only_recent_sessions_are_listed_and_no_more_than_asked_for() -> None:
 
 
 def test_the_newest_event_is_that_of_all_sessions() -> None:
-    assert UserMemory().newest == NEVER
-    assert remember(Seen(PS_1, 5.0, 1), Seen(PS_2, 2.0, 2)).newest == 5.0
+    assert remember().newest == NEVER
+    assert remember(seen(PS_1, 5.0, 1), seen(PS_2, 2.0, 2)).newest == 5.0
 
 
 def test_the_newest_email_counts_in_any_order() -> None:
     payloads = [
-        Seen(PS_1, 1.0, 1, email="old@example.com"),
-        Seen(PS_2, 2.0, 2, email="new@example.com"),
-        Seen(PS_2, 3.0, 3),
+        seen(PS_1, 1.0, 1, email="old@example.com"),
+        seen(PS_2, 2.0, 2, email="new@example.com"),
+        seen(PS_2, 3.0, 3),
     ]
     for order in permutations(payloads):
         memory = remember(*order)
         assert memory.email_since(2.0) == "new@example.com"
         assert memory.email_since(2.5) == ""
-    assert UserMemory().email_since(NEVER) == ""
+    assert remember().email_since(NEVER) == ""
 
 
 def test_a_repeat_changes_nothing() -> None:
-    once = Seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com")
-    memory = remember(once, once, once._replace(event_time=9.0, conversation_id="c_2", email="b@example.com"))
+    once = seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com")
+    memory = remember(once, once, seen(PS_1, 9.0, 1, ("a",), "c_2", "b@example.com"))
     assert memory.newest == 1.0
     assert memory.email.value == "a@example.com"
     assert memory.sessions[PS_1].conversation.value == "c_1"
@@ -70,14 +76,14 @@ def test_a_repeat_changes_nothing() -> None:
 
 
 def test_beyond_the_bound_the_sessions_seen_least_recently_go() -> None:
-    memory = remember(*[Seen(SessionKey("", f"ps_{n}"), float(n), n) for n in range(5)])
+    memory = remember(*[seen(("", f"ps_{n}"), float(n), n) for n in range(5)])
     assert memory.bound_sessions(5) == 0
     assert memory.bound_sessions(2) == 3
     assert keys(memory) == [("", "ps_4"), ("", "ps_3")]
 
 
 def test_forgetting_drops_sessions_and_the_older_payloads_of_the_others() -> None:
-    memory = remember(Seen(PS_1, 1.0, 1, ("a",)), Seen(PS_2, 1.0, 2, ("b",)), Seen(PS_2, 3.0, 3, ("c",)))
+    memory = remember(seen(PS_1, 1.0, 1, ("a",)), seen(PS_2, 1.0, 2, ("b",)), seen(PS_2, 3.0, 3, ("c",)))
     memory.forget_before(2.0)
     assert keys(memory) == [PS_2]
     assert memory.sessions[PS_2].lines_since(NEVER, None) == ["c"]
@@ -88,6 +94,6 @@ def test_forgetting_drops_sessions_and_the_older_payloads_of_the_others() -> Non
 
 
 def test_clearing_forgets_everything() -> None:
-    memory = remember(Seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com"))
+    memory = remember(seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com"))
     memory.clear()
     assert (memory.sessions, memory.email, memory.newest) == ({}, NOTHING, NEVER)

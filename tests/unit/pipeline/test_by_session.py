@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 from itertools import count
 
-import msgspec
 import pytest
 
 from schemas.codec import Payload, WireAction
+from worker.context.session_memory import place_of
 from worker.pipeline.by_session import KEEP_SOURCE_BYTES, Arrival, BySession, LinkPolicy
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.restore_point import RestorePoint
@@ -40,11 +40,13 @@ class Partition:
         payload = Payload(session, product, user, "", "", [WireAction()] * actions, START + at)
         time = EventTime(START + at, START + at, clamped=False)
         emissions = self.stage.apply(Arrival(offset, payload, time), offset, restoring=restoring)
-        sources = [msgspec.msgpack.decode(emission.value)[1:3] for emission in emissions]
-        for (partition, source), emission in zip(sources, emissions, strict=True):
+        out = []
+        for emission in emissions:
+            partition, number = place_of(emission.routed.source)
             assert partition == 3
-            assert emission.source == (source if source == offset else None)  # what was held is small
-        return [(emission.user_id, source) for emission, (_, source) in zip(emissions, sources, strict=True)]
+            assert emission.source == (number if number == offset else None)  # what was held is small
+            out.append((emission.routed.user_id, number))
+        return out
 
 
 def test_a_payload_goes_to_the_user_it_names() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 
+from tests.routed import routed
 from worker.context.session_memory import NEVER
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.rendering import RenderPolicy
-from worker.pipeline.repartition import FORM, PUBLISH_AGAIN, Reset, RoutedPayload
+from worker.pipeline.repartition import PUBLISH_AGAIN, Reset
 from worker.pipeline.restore_point import RestorePoint
 
 START = 1000.0
@@ -36,12 +37,14 @@ class Partition:
         """`said`: the conversation and the email that the payload names."""
         offset = self.stage.next_offset
         t, s = START + at, START + (at if stream is None else stream)
+        source = offset if source is None else source
         line = f"[0] click: {at:g} — "
-        routed = RoutedPayload(FORM, 0, offset if source is None else source, t, s, session, "", said, said, (line,))
-        self.stage.apply(user, offset, s, routed)
+        payload = routed(user, t, source, line, stream_time=s, session_id=session, conversation_id=said, email=said)
+        self.stage.apply(offset, s, [payload])
 
     def reset(self, at: float, user: str = "alice", *, mark: float | None = None) -> None:
-        self.stage.apply(user, self.stage.next_offset, START + at, Reset(None if mark is None else START + mark))
+        reset = Reset(user, None if mark is None else START + mark)
+        self.stage.apply(self.stage.next_offset, START + at, reset)
 
     def record(self) -> Any:
         """The record of the one user that is published."""
@@ -136,7 +139,7 @@ def test_a_user_of_too_many_sessions_loses_those_seen_least_recently() -> None:
     for number in range(23):
         partition.add(number / 10, session=f"s{number:02}")
     assert partition.stage.counts["sessions_dropped"] == 3
-    assert min(key.session_id for key in partition.stage._users["alice"].sessions) == "s03"
+    assert min(session_id for _, session_id in partition.stage._users["alice"].sessions) == "s03"
 
 
 # --- versions ---------------------------------------------------------------------------------------------------------
@@ -230,8 +233,8 @@ def test_a_user_can_be_published_again_as_the_record_stands() -> None:
     partition = Partition()
     partition.add(4)
     partition.publish()
-    partition.stage.apply("alice", partition.stage.next_offset, START + 50, Reset(PUBLISH_AGAIN))
-    partition.stage.apply("nobody", partition.stage.next_offset, START + 50, Reset(PUBLISH_AGAIN))
+    partition.stage.apply(partition.stage.next_offset, START + 50, Reset("alice", PUBLISH_AGAIN))
+    partition.stage.apply(partition.stage.next_offset, START + 50, Reset("nobody", PUBLISH_AGAIN))
     assert partition.publish() == {"alice": [4], "nobody": None}
     partition.add(4.5)
     partition.publish()

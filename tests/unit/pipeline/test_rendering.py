@@ -11,24 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import UserContext
-from worker.context.user_memory import Seen, SessionKey, UserMemory
+from tests.routed import json_lines
+from worker.context.user_memory import Seen, UserMemory
 from worker.pipeline.rendering import RenderPolicy, render
 
 POLICY = RenderPolicy(lookback_s=300)
 
 
-def memory_of(*payloads: Seen) -> UserMemory:
-    memory = UserMemory()
+def memory_of(*payloads: Seen[bytes]) -> UserMemory[bytes]:
+    memory: UserMemory[bytes] = UserMemory()
     for seen in payloads:
         memory.add(seen)
     return memory
 
 
-def seen(at: float, *lines: str, session: str = "a", product: str = "", source: int = 0, **more: str) -> Seen:
-    return Seen(SessionKey(product, session), at, source, lines, **more)
+def seen(at: float, *lines: str, session: str = "a", product: str = "", source: int = 0, **more: str) -> Seen[bytes]:
+    ids = {"conversation_id": "", "email": "", **more}
+    return Seen(product, session, at, source, json_lines(lines), **ids)
 
 
-def record_of(memory: UserMemory, policy: RenderPolicy = POLICY) -> dict[str, Any]:
+def record_of(memory: UserMemory[bytes], policy: RenderPolicy = POLICY) -> dict[str, Any]:
     value = render("alice", memory, 7, policy)
     assert value is not None
     assert len(value) <= policy.max_record_bytes
@@ -122,7 +124,7 @@ def test_the_email_can_be_left_out() -> None:
 # --- records that are too large ---------------------------------------------------------------------------------------
 
 
-def large() -> UserMemory:
+def large() -> UserMemory[bytes]:
     """Three sessions with 10 actions of 100 bytes each; `c` is the newest."""
     return memory_of(
         *(
@@ -230,7 +232,7 @@ def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
     payloads: list[tuple[str, int, list[int]]], max_record_bytes: int, max_actions: int
 ) -> None:
     policy = replace(POLICY, lookback_s=10, max_record_bytes=max_record_bytes, max_actions_per_session=max_actions)
-    whole, bounded = UserMemory(), UserMemory()
+    whole, bounded = memory_of(), memory_of()
     for n, (session, at, lengths) in enumerate(payloads):
         payload = seen(1000.0 + at, *(f"{n}" * length for length in lengths), session=session, source=n)
         whole.add(payload)

@@ -7,85 +7,103 @@ import struct
 import msgspec
 import pytest
 
-from schemas.codec import Payload, WireAction
-from worker.pipeline.event_time import EventTime
-from worker.pipeline.repartition import FORM, Reset, RoutedPayload, UnknownForm, read, reset_headers, write
-
-PAYLOAD = Payload(
-    session_id="ps_1",
-    product_id="acme",
-    user_id="alice",
-    email="alice@example.com",
-    conversation_id="k1",
-    actions=[
-        WireAction(description="Pay — now", canonical_url="/é", index=3, type="click"),
-        WireAction(description="a\nb"),
-    ],
-    forwarded_at=990.5,
+from worker.pipeline.repartition import (
+    FORM,
+    MARK_FORM,
+    Bundle,
+    Reset,
+    RoutedPayload,
+    UnknownForm,
+    read,
+    reset_headers,
+    write,
 )
-TIME = EventTime(990.5, 980.25, clamped=False)
+
+ALICE = RoutedPayload(
+    product_id="acme",
+    session_id="ps_1",
+    event_time=990.5,
+    source=2**50 + 7,
+    lines=("[3] click: Pay — now — /é".encode(), b'[0] : say \\"a\\"'),
+    conversation_id="k1",
+    email="alice@example.com",
+    user_id="alice",
+    stream_time=980.25,
+)
+BOB = RoutedPayload("", "ps_2", 991.0, 8, (), "", "", "bob", 991.0)
+VALUE = write([ALICE])
 
 
-def test_a_payload_comes_back_with_its_lineage_and_its_lines() -> None:
-    assert read(write(PAYLOAD, 2, 2**40, TIME), None) == RoutedPayload(
-        form=FORM,
-        source_partition=2,
-        source_offset=2**40,
-        event_time=990.5,
-        stream_time=980.25,
-        session_id="ps_1",
-        product_id="acme",
-        conversation_id="k1",
-        email="alice@example.com",
-        lines=("[3] click: Pay — now — /é", "[0] : a b — "),
-    )
+def test_payloads_come_back_with_their_lineage_and_their_lines() -> None:
+    assert read(None, write([ALICE, BOB, ALICE]), None) == [ALICE, BOB, ALICE]
 
 
-def test_headers_that_others_add_to_a_payload_do_not_matter() -> None:
-    value = write(PAYLOAD, 0, 0, TIME)
-    assert read(value, [("traceparent", b"00-1"), ("mark", None)]) == read(value, None)
+def test_many_payloads_fit_into_one_record() -> None:
+    assert read(None, write([BOB] * 1000), None) == [BOB] * 1000
+
+
+def test_neither_key_nor_headers_of_payloads_matter() -> None:
+    assert read(b"carol", VALUE, [("traceparent", b"00-1"), ("mark", None)]) == [ALICE]
+
+
+def test_a_bundle_tells_what_a_payload_takes_and_lets_go_of_the_last() -> None:
+    bundle = Bundle()
+    assert not bundle
+    empty = bundle.size
+    first = bundle.add(ALICE)
+    second = bundle.add(BOB)
+    assert (len(bundle), bundle.size) == (2, empty + first + second)
+    bundle.drop_last(second)
+    assert len(bundle) == 1
+    assert bundle.take() == VALUE
+    assert (len(bundle), bundle.size) == (0, empty)
+    bundle.add(BOB)
+    bundle.clear()
+    bundle.add(ALICE)
+    assert bundle.take() == VALUE
 
 
 @pytest.mark.parametrize("mark", [None, 990.5, 0.0])
 def test_a_null_value_is_a_reset_up_to_its_mark(mark: float | None) -> None:
-    assert read(None, reset_headers(mark)) == Reset(mark)
+    assert read(b"alice", None, reset_headers(mark)) == Reset("alice", mark)
 
 
 def test_a_reset_by_hand_has_no_headers_or_foreign_ones() -> None:
-    assert read(None, None) == Reset(None)
-    assert read(None, [("traceparent", b"00-1")]) == Reset(None)
+    assert read("zoë".encode(), None, None) == Reset("zoë", None)
+    assert read(b"alice", None, [("traceparent", b"00-1")]) == Reset("alice", None)
 
 
-def form(number: int, *more: object) -> bytes:
-    fields = msgspec.msgpack.decode(write(PAYLOAD, 0, 0, TIME))
-    return msgspec.msgpack.encode([number, *fields[1:], *more])
+def test_a_reset_of_nobody_that_can_be_named_is_refused() -> None:
+    with pytest.raises(UnknownForm, match="holds no payloads"):
+        read(b"\xff", None, None)
 
 
-def test_a_later_form_is_refused_by_its_number_whatever_it_adds() -> None:
-    with pytest.raises(UnknownForm, match="form 2; this version reads form 1"):
-        read(form(2), None)
-    with pytest.raises(UnknownForm, match="form 7"):
-        read(form(7, {"new": True}), None)
+def test_another_form_is_refused_by_its_number() -> None:
+    with pytest.raises(UnknownForm, match="form 3; this version reads form 2"):
+        read(None, b"\x03" + VALUE[1:], None)
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"session_id": "ps_1"}', b"\xff\xff"])
+def test_a_value_of_no_form_is_refused(value: bytes) -> None:
+    with pytest.raises(UnknownForm, match="this version reads form 2"):
+        read(None, value, None)
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        b"",
-        b"{}",
-        b'{"session_id": "ps_1"}',
-        b"\xff\xff",
-        write(PAYLOAD, 0, 0, TIME)[:-1],
-        write(PAYLOAD, 0, 0, TIME).replace(b"alice@example.com", b"\xff" * 17),
-        msgspec.msgpack.encode([FORM]),
+        bytes([FORM]),
+        VALUE[:-1],
+        VALUE.replace(b"alice@example.com", b"\xff" * 17),
+        bytes([FORM]) + msgspec.msgpack.encode([[1, 2, 3]]),
     ],
 )
-def test_a_value_that_is_no_payload_is_refused(value: bytes) -> None:
-    with pytest.raises(UnknownForm, match=f"a value of {len(value)} bytes that is no payload"):
-        read(value, None)
+def test_a_value_that_holds_no_payloads_is_refused(value: bytes) -> None:
+    with pytest.raises(UnknownForm, match=f"a record of {len(value)} bytes that holds no payloads"):
+        read(None, value, None)
 
 
-@pytest.mark.parametrize("mark", [None, b"", struct.pack(">Bd", 2, 990.5), struct.pack(">Bf", FORM, 990.5)])
+@pytest.mark.parametrize("mark", [None, b"", struct.pack(">Bd", 2, 990.5), struct.pack(">Bf", MARK_FORM, 990.5)])
 def test_a_mark_in_another_form_is_refused(mark: bytes | None) -> None:
     with pytest.raises(UnknownForm, match="a reset with the mark"):
-        read(None, [("mark", mark)])
+        read(b"alice", None, [("mark", mark)])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from tests.routed import routed
 from worker.context.session_memory import NEVER
-from worker.pipeline.repartition import FORM, PUBLISH_AGAIN, Reset, RoutedPayload
+from worker.pipeline.repartition import PUBLISH_AGAIN, Reset
 from worker.replay.repartition_log import RepartitionLog, resets_deleted_before
 
 
 class Log(RepartitionLog):
     def event(self, at: float, user: str = "alice", *, partition: int = 0, stream: float | None = None) -> None:
-        routed = RoutedPayload(FORM, 0, 0, at, at if stream is None else stream, "s", "", "", "", ())
-        self.add(partition, user, 1000.0, routed)
+        self.add(partition, 1000.0, [routed(user, at, 0, stream_time=stream)])
 
     def reset(self, at: float, user: str = "alice", *, partition: int = 0, mark: float | None = None) -> None:
-        self.add(partition, user, at, Reset(mark))
+        self.add(partition, at, Reset(user, mark))
 
 
 def test_a_reset_reaches_up_to_its_time() -> None:

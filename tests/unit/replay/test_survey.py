@@ -8,12 +8,11 @@ from typing import Self, cast
 
 import pytest
 
-from schemas.codec import Payload, read_payload
 from schemas.user_context import UserContext
+from tests.routed import routed
 from worker.context.session_memory import NEVER
 from worker.errors import ExitCode, Fatal
 from worker.group import Group
-from worker.pipeline.event_time import EventTime
 from worker.pipeline.record import Headers
 from worker.pipeline.repartition import FORM, reset_headers, write
 from worker.pipeline.restore_point import RestorePoint
@@ -121,9 +120,7 @@ class Reader:
 
 
 def event(at: float, user: str) -> Record:
-    payload = read_payload(b'{"session_id": "s"}')
-    assert isinstance(payload, Payload)
-    return Record(at, user.encode(), write(payload, 0, 0, EventTime(at, at, clamped=False)))
+    return Record(at, None, write([routed(user, at, 0)]))
 
 
 def test_everything_is_known_of_a_whole_log() -> None:

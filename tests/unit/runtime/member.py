@@ -11,7 +11,9 @@ from tests.fakes.broker import FakeBroker, FakeClock, Key
 from tests.fakes.clients import FakeClients
 from tests.fakes.consumer import FakeConsumer
 from tests.fakes.producer import FakeProducer
+from tests.routed import routed_in
 from worker.app import Service
+from worker.pipeline.repartition import RoutedPayload
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.task import Task
@@ -104,6 +106,11 @@ def send(
     action = {"type": "click", "description": text, "canonical_url": "/", "index": 0}
     document = {"session_id": session, "user_id": user, "forwarded_at": now, "actions": [action]}
     broker.append(INPUT, session.encode(), orjson.dumps(document), partition=partition)
+
+
+def hops(broker: FakeBroker) -> list[RoutedPayload]:
+    """The payloads on the repartition topic."""
+    return routed_in(message.value() for message in broker.records(HOP))
 
 
 def records(broker: FakeBroker) -> dict[str, dict[str, Any] | None]:

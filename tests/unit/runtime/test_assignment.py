@@ -12,6 +12,7 @@ from tests.unit.runtime.member import (
     FakeMember,
     committed,
     dead_letters,
+    hops,
     new_broker,
     records,
     send,
@@ -234,7 +235,7 @@ def test_a_message_that_was_in_hand_when_its_partition_left_and_came_back_is_dro
     member.consumer.consume = rebalance_between  # type: ignore[method-assign, assignment]
     member.settle()
     assert texts(broker) == [str(number) for number in range(7)]
-    assert len(broker.records(HOP)) == 7, "each was routed once"
+    assert len(hops(broker)) == 7, "each was routed once"
 
 
 def test_a_member_without_partitions_is_fine() -> None:

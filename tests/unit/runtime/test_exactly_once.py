@@ -18,14 +18,15 @@ from tests.unit.runtime.member import (
     FakeMember,
     committed,
     dead_letters,
+    hops,
     new_broker,
     records,
     send,
     texts,
 )
+from worker.context.session_memory import place_of
 from worker.errors import ExitCode, Fatal
 from worker.kafka import KafkaError
-from worker.pipeline import repartition
 
 LONG_S = 60_000.0
 
@@ -36,11 +37,7 @@ def new_member(broker: FakeBroker, **settings: Any) -> FakeMember:
 
 def seen_of_input(broker: FakeBroker) -> Counter[tuple[int, int]]:
     """How often each record of the input is on the repartition or the dead-letter topic."""
-    seen: Counter[tuple[int, int]] = Counter()
-    for message in broker.records(HOP):
-        routed = repartition.read(message.value(), None)
-        assert isinstance(routed, repartition.RoutedPayload)
-        seen[routed.source_partition, routed.source_offset] += 1
+    seen = Counter(place_of(routed.source) for routed in hops(broker))
     seen.update((letter.source_partition, letter.source_offset) for letter, _, _ in dead_letters(broker))
     return seen
 

@@ -21,6 +21,7 @@ from tests.unit.runtime.member import (
 )
 from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, TopicPartition
+from worker.runtime.router import BUNDLE_BYTES
 from worker.runtime.task import TaskState
 
 GAP_S = 8.0  # more than half the session timeout of 15 s
@@ -96,7 +97,7 @@ def test_a_member_that_is_stopped_within_a_turn_produces_nothing_more(topic: str
     member = FakeMember(broker, publish_interval_ms=60_000 if topic == OUTPUT else 0)
     member.settle()
     for number in range(10):
-        send(broker, f"ps_{number}", f"user {number}")
+        send(broker, f"ps_{number}", f"user {number}", text="x" * BUNDLE_BYTES)  # each travels alone
     if topic == OUTPUT:
         member.turn(2)
 
@@ -435,7 +436,7 @@ def test_a_restoring_task_is_not_committed_when_it_stops() -> None:
     broker = new_broker()
     first = FakeMember(broker)
     for number in range(4):
-        send(broker, text=str(number))
+        send(broker, f"ps_{number}", f"user {number}")
     first.settle()
     before = dict(broker.commits)
     second = FakeMember(broker)

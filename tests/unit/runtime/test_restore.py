@@ -11,6 +11,7 @@ from tests.unit.runtime.member import (
     OUTPUT,
     FakeMember,
     committed,
+    hops,
     new_broker,
     records,
     send,
@@ -117,7 +118,7 @@ def test_restored_users_are_published_when_the_end_that_was_seen_is_reached() ->
         send(broker, "ps_3", "cleo", text=str(number))
     first.turn()
     second.turn()
-    assert len(broker.records(HOP)) == 5
+    assert len(hops(broker)) == 5
     second.settle()
     assert texts(broker) == ["Pay"]
     assert records(broker).keys() == {"amelie", "bruno", "cleo"}
@@ -128,7 +129,7 @@ def test_users_that_are_not_restored_yet_are_not_published() -> None:
     first = FakeMember(broker)
     for number in range(5):
         send(broker, text=str(number))
-    first.settle()
+        first.settle()
     before = len(broker.records(OUTPUT))
     second = FakeMember(broker, wanted=[(HOP, 0)])
     consume = second.consumer.consume
