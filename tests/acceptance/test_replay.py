@@ -240,7 +240,7 @@ def test_killed_before_it_moved_the_group_it_has_changed_nothing(job: Job, befor
 
 
 def test_others_may_join_meanwhile(job: Job, before: Records) -> None:
-    running = Replay(job, "--from", "beginning", "--yes", commit_interval_s=4)
+    running = Replay(job, "--from", "beginning", "--yes", commit_interval_s=12)  # time to join
     assert running.says("replaying")
     with living(job, "helper") as helper:
         code, printed, told = running.end()
