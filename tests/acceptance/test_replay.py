@@ -240,9 +240,12 @@ def test_killed_before_it_moved_the_group_it_has_changed_nothing(job: Job, befor
 
 
 def test_others_may_join_meanwhile(job: Job, before: Records) -> None:
-    running = Replay(job, "--from", "beginning", "--yes", commit_interval_s=12)  # time to join
+    running = Replay(job, "--from", "beginning", "--yes", commit_interval_s=4)
     assert running.says("replaying")
+    running.process.send_signal(signal.SIGSTOP)  # it would be done before the other has begun
     with living(job, "helper") as helper:
+        job.group.wait_for(lambda: "started" in helper.log, "the helper joins", timeout_s=60)
+        running.process.send_signal(signal.SIGCONT)
         code, printed, told = running.end()
         assert code == 0, told
         assert "0 users of before cleared" in printed

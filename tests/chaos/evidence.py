@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -41,7 +42,7 @@ class Shutdown(NamedTuple):
 
 
 class Routed(NamedTuple):
-    """A record of the repartition topic. `source` None: a reset, with the time up to which it erases."""
+    """A payload or a reset on the repartition topic. `source` None: a reset, with the time up to which it erases."""
 
     offset: int
     user_id: str
@@ -111,16 +112,18 @@ class Evidence:
 
 def routed_records(records: Iterable[Record]) -> Iterator[Routed]:
     """What records of the repartition topic say."""
-    return map(_routed, records)
+    return chain.from_iterable(map(_routed, records))
 
 
-def _routed(record: Record) -> Routed:
-    """Form 1: a MessagePack array that begins with form, source partition, source offset, event time, stream time."""
-    user_id, at = (record.key or b"").decode(), record.timestamp_ms / 1000
+def _routed(record: Record) -> Iterator[Routed]:
+    """Form 2: the byte 2 and a MessagePack array of payloads, each an array: product, session, event time, source (the
+    partition from bit 48 on, the offset below), lines, conversation, email, user, stream time."""
+    at = record.timestamp_ms / 1000
     if record.value is None:
         marks = [value for name, value in record.headers if name == MARK_HEADER and value is not None]
         mark = float(MARK_FORM.unpack(marks[0])[1]) if marks else at
-        return Routed(record.offset, user_id, at, None, mark, NEVER)
-    form, partition, offset, t, s = msgspec.msgpack.decode(record.value)[:5]
-    assert form == 1, f"a form that the checks cannot read: {form}"
-    return Routed(record.offset, user_id, at, (partition, offset), t, s)
+        yield Routed(record.offset, (record.key or b"").decode(), at, None, mark, NEVER)
+        return
+    assert record.value[0] == 2, f"a form that the checks cannot read: {record.value[0]}"
+    for _, _, t, source, _, _, _, user_id, s in msgspec.msgpack.decode(record.value[1:]):
+        yield Routed(record.offset, user_id, at, (source >> 48, source & (1 << 48) - 1), t, s)
