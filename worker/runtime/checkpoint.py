@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from worker.errors import Fatal, TaskCorrupted
+from worker.errors import Fatal, TaskCorrupted, TaskMigrated
 from worker.kafka import KafkaError, KafkaException, TopicPartition, translate
 from worker.metrics import Metrics
 from worker.runtime.clients import ConsumerLike
@@ -70,6 +70,8 @@ class Checkpoint:
                 if self._clock.monotonic() > deadline:
                     raise TaskCorrupted("the last commit was not confirmed in time")
                 consumer.poll(COMMIT_POLL_S)
+            if any(task not in tasks and task.committed.next_offset < at.next_offset for task, at in due):
+                raise TaskMigrated("partitions were lost before the last commit was confirmed")
 
     def confirm_ownership(self, consumer: ConsumerLike, tasks: Iterable[Task]) -> None:
         """Commit again what is committed or on its way: it succeeds only while the group still counts this member in.

@@ -373,6 +373,26 @@ def test_partitions_that_leave_during_the_last_checkpoint_are_closed_clean() -> 
     assert (committed(broker, INPUT, 0), committed(broker, INPUT, 1)) == (1, 1)
 
 
+def test_partitions_that_are_lost_before_the_last_commit_is_confirmed_are_no_clean_end() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    send(broker)
+    member.turn()
+    commit = member.consumer.commit
+
+    def lose_meanwhile(*, offsets: list[TopicPartition], asynchronous: bool) -> object:
+        member.consumer.lose(*member.tasks)
+        broker.is_down = True
+        return commit(offsets=offsets, asynchronous=asynchronous)
+
+    member.consumer.commit = lose_meanwhile  # type: ignore[method-assign, assignment]
+    member.loop.stop()
+    with pytest.raises(Fatal, match="lost before the last commit") as caught:
+        member.loop.work()
+    assert caught.value.exit_code is ExitCode.UNCLEAN_STOP
+
+
 def test_without_a_broker_the_last_checkpoint_ends_in_time_with_a_name() -> None:
     broker = new_broker()
     member = FakeMember(broker)
