@@ -13,6 +13,7 @@ from typing import Protocol
 from worker.errors import TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, KafkaException, TopicPartition, error_of, translate
 from worker.pipeline.record import Headers
+from worker.runtime.bounded_call import NeverReturned, bounded_call
 from worker.runtime.clients import Delivered, ProducerLike, TransactionalProducerLike
 from worker.runtime.clock import Clock
 from worker.runtime.outbox import BY_KEY, DEFAULT_MAX_MESSAGE_BYTES, Outbox, Outgoing, failure_of
@@ -35,6 +36,7 @@ class Transactions:
     def __init__(self, producer: TransactionalProducerLike) -> None:
         self.is_open = False
         self._is_ready = False
+        self._is_stuck = False
         self._producer = producer
 
     def prepare(self) -> None:
@@ -98,15 +100,23 @@ class Transactions:
         try:
             if not self.is_open:
                 self._begin()
-            self._producer.send_offsets_to_transaction(positions, group_metadata, timeout_s())
-            self.is_open = False  # from here on only the broker knows: nothing to abort
-            self._producer.commit_transaction(timeout_s())
+            bounded_call(lambda: self._commit(positions, group_metadata, timeout_s), timeout_s())
+        except NeverReturned:
+            self._is_stuck = True
+            raise TaskCorrupted("committing a transaction: the client does not come back from it") from None
         except KafkaException as exc:
             failure = failure_of(exc, "committing a transaction")
             raise TaskMigrated(str(failure)) if error_of(exc).code() in NOT_A_MEMBER else failure from exc
 
+    def _commit(self, positions: list[TopicPartition], group_metadata: object, timeout_s: Callable[[], float]) -> None:
+        self._producer.send_offsets_to_transaction(positions, group_metadata, timeout_s())
+        self.is_open = False  # from here on only the broker knows: nothing to abort
+        self._producer.commit_transaction(timeout_s())
+
     def abandon(self) -> None:
         """Take back what is open, as far as the broker answers at once, and drop what is queued."""
+        if self._is_stuck:
+            return  # every call would wait; the next producer fences this one
         with contextlib.suppress(KafkaException):
             if self.is_open:
                 self._producer.abort_transaction(ABORT_TIMEOUT_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.unit.runtime.member import (
 from worker.context.session_memory import place_of
 from worker.errors import ExitCode, Fatal
 from worker.kafka import KafkaError
+from worker.runtime import bounded_call
 
 LONG_S = 60_000.0
 
@@ -249,6 +251,29 @@ def test_a_commit_that_did_not_happen_is_done_anew(code: int) -> None:
     broker.refuse_transactions.append(code)
     send(broker)
     member.settle()
+    assert member.count("restores_after_failure") == 1
+    assert seen_of_input(broker) == every_input(broker)
+    assert texts(broker) == ["Pay"]
+
+
+def test_a_commit_that_the_client_never_comes_back_from_is_done_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured with a broker that was killed: the call waited for minutes, whatever time it was given."""
+    monkeypatch.setattr(bounded_call, "GRACE_S", 0.0)
+    over, sends, aborts = threading.Event(), FakeTransactionalProducer.send_offsets_to_transaction, list[object]()
+
+    def never_comes_back(*_: object) -> None:
+        monkeypatch.setattr(FakeTransactionalProducer, "send_offsets_to_transaction", sends)
+        monkeypatch.setattr(FakeTransactionalProducer, "abort_transaction", lambda *given: aborts.append(given))
+        over.wait(30)
+
+    broker = new_broker()
+    member = new_member(broker, session_timeout_ms=1000, heartbeat_interval_ms=300)
+    member.turn(3)
+    monkeypatch.setattr(FakeTransactionalProducer, "send_offsets_to_transaction", never_comes_back)
+    send(broker)
+    member.settle()
+    over.set()
+    assert aborts == [], "it would wait behind the other call"
     assert member.count("restores_after_failure") == 1
     assert seen_of_input(broker) == every_input(broker)
     assert texts(broker) == ["Pay"]
