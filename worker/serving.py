@@ -95,7 +95,7 @@ async def _serve(settings: Settings, listen: Listen, tokens: Tokens) -> ExitCode
         finally:
             watching.cancel()
         failure = view.ready.exception() if view.ready.done() else None
-    if isinstance(failure, Fatal):
+    if failure is not None:
         raise failure
     return ExitCode.OK
 
@@ -112,9 +112,9 @@ def _socket(listen: Listen) -> socket.socket:
 
 
 async def _stop_when_it_can_never_be(view: AsyncUserContextView, server: Server) -> None:
-    try:
-        await view.wait_ready()
-    except Fatal:
+    ready = asyncio.wrap_future(view.ready)
+    await asyncio.wait({ready})
+    if ready.exception() is not None:
         server.stop()
 
 

@@ -225,6 +225,12 @@ def test_it_answers_before_there_is_a_topic(shell: Shell, admin: Admin, tmp_path
         served.process.wait()
 
 
+def test_what_can_never_work_ends_it_with_its_exit_code(shell: Shell) -> None:
+    done = shell("serve", "--listen", "127.0.0.1:0", "--kafka", "fetch.wait.max.mss=5")
+    assert done.returncode == ExitCode.USAGE
+    assert b"did you mean fetch.wait.max.ms?" in done.stderr
+
+
 def answers(served: Served) -> bool:
     try:
         return served.client.get("/healthz").status_code == 200
