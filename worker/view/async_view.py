@@ -26,7 +26,7 @@ class AsyncUserContextView(ContextReads):
             prompt = view.enrich("user_456", "How do I add a seat?")
             async for record in view.changes("user_456"): ...
 
-    The reading is done by a thread, which takes turns with the loop every few milliseconds at most. For one loop.
+    The reading is done by a thread, which takes turns with the loop as Python's threads do (every 5 ms). For one loop.
     """
 
     def __init__(
