@@ -7,11 +7,13 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 from worker.kafka import (
-    Admin,
+    AdminClient,
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     TopicCollection,
+    admin_config,
     reader_config,
     translate,
 )
@@ -27,16 +29,27 @@ class ViewConsumer(Consumer):
 
     def __init__(self, settings: Settings, watching: dict[str, Any]) -> None:
         super().__init__({**reader_config(settings), **watching})
-        self._admin = Admin(settings)
+        config = admin_config(settings)
+        config["error_cb"] = _heard_already
+        self._admin = AdminClient(config)
+
+    def poll(self, timeout: float = -1) -> Message | None:
+        self._admin.poll(0)  # what nobody polls piles up: a line or an error for each attempt to connect
+        return super().poll(timeout)
 
     def topic_id(self, topic: str) -> str | None:
+        """Which topic of this name it is; None when that is not to be known now, or not by this broker."""
         try:
             futures: dict[str, Future[Any]] = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=ASK_S
             )
             return str(futures[topic].result().topic_id)
-        except KafkaException:  # not now, or not by this broker
+        except KafkaException:
             return None
+
+
+def _heard_already(_error: KafkaError) -> None:
+    """The consumer's connections fail with the same errors."""
 
 
 def consumers(settings: Settings) -> MakeConsumer:
