@@ -186,13 +186,13 @@ class Follower:
         self._tell(list(changed))
 
     def _not_a_record(self, number: int, facts: PartitionFacts | None, error: KafkaError, now: float) -> list[str]:
-        """Returns the users who are gone because of it."""
+        """Returns the users whom it changed: those of a partition that was read again."""
         if facts is not None and error.code() == _END_OF_PARTITION:
-            gone = self._table.finish(number) if facts.reloading else []
+            changed, was_loaded = self._table.finish(number), facts.loaded
             facts.at_end, facts.loaded, facts.reloading, facts.heard_at = True, True, False, now
             if all(one.at_end for one in self.partitions.values()):
                 self._refused = None
-            return gone
+            return changed if was_loaded else []
         if facts is not None and error.code() in _NOT_IN_THE_LOG:
             self._stale.add(number)
         elif error.code() != _END_OF_PARTITION:

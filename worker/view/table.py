@@ -34,7 +34,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     conversations: tuple[str, ...]
     value: bytes
     partition: int
-    reading: int  # which reading of its partition it is from
 
 
 class ContextTable:
@@ -49,7 +48,7 @@ class ContextTable:
         self.value_bytes = 0
         self._entries: dict[str, Entry] = {}
         self._conversations: dict[str, tuple[str, ...]] = {}  # conversation id to the users who have it
-        self._readings: dict[int, int] = {}  # partition to the number of times that it was begun anew
+        self._anew: dict[int, dict[str, Entry]] = {}  # of a partition that is read again, what came of it so far
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -83,53 +82,62 @@ class ContextTable:
         if user_id is None:
             counts.unkeyed += 1
             return None
+        anew = self._anew.get(partition)
+        entry = self._read(partition, user_id, value)
+        known = (self._entries if anew is None else anew).get(user_id)
+        if entry is not None and known is not None and entry.version < known.version:
+            counts.superseded += 1
+            return None
+        if anew is None:
+            return self._remove(user_id) if entry is None else self._replace(user_id, known, entry)
+        if entry is None:
+            anew.pop(user_id, None)
+        else:
+            anew[user_id] = entry
+        return None
+
+    def begin_anew(self, partition: int) -> None:
+        """The partition will be read from its start: what is known is served until `finish`, and nobody goes back."""
+        self._anew[partition] = {}
+
+    def finish(self, partition: int) -> list[str]:
+        """The partition is read again: what it holds takes the place of what was known of it. Whom that changed."""
+        anew = self._anew.pop(partition, None)
+        if anew is None:
+            return []
+        mine = [user_id for user_id, entry in self._entries.items() if entry.partition == partition]
+        changed = self._drop([user_id for user_id in mine if user_id not in anew])
+        for user_id, entry in anew.items():
+            known = self._entries.get(user_id)
+            moved = known is not None and known.partition != partition and known.partition not in self._anew
+            if moved and known is not None and known.version > entry.version:
+                continue
+            self._replace(user_id, known, entry)
+            if known is None or known.value != entry.value:
+                changed.append(user_id)
+        return changed
+
+    def drop_beyond(self, partitions: int) -> list[str]:
+        """The topic has only so many partitions: whoever was on another one goes. Who they were."""
+        self._anew = {partition: anew for partition, anew in self._anew.items() if partition < partitions}
+        return self._drop([user_id for user_id, entry in self._entries.items() if entry.partition >= partitions])
+
+    def _read(self, partition: int, user_id: str, value: bytes | None) -> Entry | None:
+        """What is to be held of a record; None where it clears the user."""
         if value is None:
-            counts.tombstones += 1
-            return self._remove(user_id)
+            self.counts.tombstones += 1
+            return None
         try:
             record = read_record(value)
         except InvalidRecord:
             record = None
         if record is None or record.user_id != user_id:
-            counts.undecodable += 1
-            return self._remove(user_id)
-        if record.schema_version > SCHEMA_VERSION:
-            counts.newer_schema += 1
-        reading = self._readings.get(partition, 0)
-        known = self._entries.get(user_id)
-        if known is not None and record.version < known.version and not self._is_of_an_earlier_reading(known):
-            counts.superseded += 1
+            self.counts.undecodable += 1
             return None
+        if record.schema_version > SCHEMA_VERSION:
+            self.counts.newer_schema += 1
         conversations = tuple({one.conversation_id: None for one in record.sessions if one.conversation_id})
-        entry = Entry(record.version, record.expires_at, conversations, value, partition, reading)
-        self._replace(user_id, known, entry)
-        return user_id
-
-    def begin_anew(self, partition: int) -> None:
-        """The partition will be read from its start: what is known is served on, until `finish` or a record says more.
-
-        Versions are compared within one reading only: the topic may be another one by now.
-        """
-        self._readings[partition] = self._readings.get(partition, 0) + 1
-
-    def finish(self, partition: int) -> list[str]:
-        """The partition is read: whoever was not on it any more goes. Who they were."""
-        if not self._readings.get(partition):
-            return []
-        return self._drop(
-            [
-                user_id
-                for user_id, entry in self._entries.items()
-                if entry.partition == partition and self._is_of_an_earlier_reading(entry)
-            ]
-        )
-
-    def drop_beyond(self, partitions: int) -> list[str]:
-        """The topic has only so many partitions: whoever was on another one goes. Who they were."""
-        return self._drop([user_id for user_id, entry in self._entries.items() if entry.partition >= partitions])
-
-    def _is_of_an_earlier_reading(self, entry: Entry) -> bool:
-        return entry.reading < self._readings.get(entry.partition, 0)
+        return Entry(record.version, record.expires_at, conversations, value, partition)
 
     def _drop(self, user_ids: list[str]) -> list[str]:
         for user_id in user_ids:
@@ -144,7 +152,7 @@ class ContextTable:
         self._leave(user_id, known.conversations)
         return user_id
 
-    def _replace(self, user_id: str, known: Entry | None, entry: Entry) -> None:
+    def _replace(self, user_id: str, known: Entry | None, entry: Entry) -> str:
         self._entries[user_id] = entry
         self.value_bytes += len(entry.value) - (len(known.value) if known is not None else 0)
         before = known.conversations if known is not None else ()
@@ -154,6 +162,7 @@ class ContextTable:
                 users = self._conversations.get(one, ())
                 if user_id not in users:
                     self._conversations[one] = (*users, user_id)
+        return user_id
 
     def _leave(self, user_id: str, conversations: tuple[str, ...]) -> None:
         for one in conversations:

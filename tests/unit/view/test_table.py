@@ -131,13 +131,57 @@ def test_what_is_known_is_served_until_the_partition_is_read_again(table: Contex
     table.apply(0, b"gone", record("gone", 9))
     table.apply(1, b"elsewhere", record("elsewhere", 9))
     table.begin_anew(0)
-    assert (version(table), version(table, "gone")) == (9, 9)
-    assert table.apply(0, b"u", record("u", 2)) == "u"  # another topic by now: its versions begin anew
-    assert table.apply(0, b"u", record("u", 1)) is None
-    assert table.finish(0) == ["gone"]
+    table.apply(0, b"new", record("new", 1))
+    table.apply(0, b"new", None)
+    table.apply(0, b"u", record("u", 1))
+    table.apply(0, b"u", record("u", 2))  # another topic by now: its versions begin anew
+    table.apply(0, b"u", record("u", 1))
+    assert (version(table), version(table, "gone"), version(table, "new")) == (9, 9, None)
+    assert table.finish(0) == ["gone", "u"]
     assert (version(table), version(table, "gone"), version(table, "elsewhere")) == (2, None, 9)
     assert table.finish(0) == []
     assert table.finish(1) == []
+
+
+def test_reading_again_what_is_the_same_changes_nobody(table: ContextTable) -> None:
+    table.apply(0, b"u", record("u", 1))
+    table.apply(0, b"u", record("u", 2))
+    table.begin_anew(0)
+    for number in (1, 2):
+        table.apply(0, b"u", record("u", number))
+        assert version(table) == 2  # never back
+    assert table.finish(0) == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_who_is_on_another_partition_by_now_is_found_there(table: ContextTable, order: tuple[int, int]) -> None:
+    table.apply(0, b"u", record("u", 5))
+    for partition in order:
+        table.begin_anew(partition)
+    table.apply(1, b"u", record("u", 5))
+    for partition in order:
+        table.finish(partition)
+    assert version(table) == 5
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_topic_made_anew_may_have_its_users_elsewhere(table: ContextTable, order: tuple[int, int]) -> None:
+    table.apply(0, b"u", record("u", 9000))
+    for partition in order:
+        table.begin_anew(partition)
+    table.apply(1, b"u", record("u", 1))
+    for partition in order:
+        table.finish(partition)
+    assert version(table) == 1
+
+
+def test_who_has_moved_to_another_partition_stays_there(table: ContextTable) -> None:
+    table.apply(1, b"u", record("u", 5))
+    table.begin_anew(0)
+    table.apply(0, b"u", record("u", 4))
+    assert table.finish(0) == []
+    assert version(table) == 5
 
 
 def test_whoever_was_on_a_partition_that_is_gone_goes(table: ContextTable) -> None:
