@@ -81,7 +81,8 @@ def _routed(payload: Payload) -> repartition.RoutedPayload:
         payload.session_id,
         time,
         2,
-        payload.lines(),
+        payload.text(),
+        len(payload.actions),
         payload.conversation_id,
         payload.email,
         payload.user_id,
@@ -90,7 +91,7 @@ def _routed(payload: Payload) -> repartition.RoutedPayload:
 
 
 def _read_again(it: Carried) -> object:
-    return [(LINEAGE.unpack(it.lineage), _read(value).lines()) for value in it.originals]
+    return [(LINEAGE.unpack(it.lineage), _read(value).text()) for value in it.originals]
 
 
 def _sum(name: str, one: Figure, other: Figure) -> Figure:

@@ -95,10 +95,12 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     forwarded_at: float | None
     is_plain: bool = False
 
-    def lines(self) -> tuple[bytes, ...]:
-        """The actions as one line each, as it stands inside a JSON string: UTF-8, escaped, without the quotes."""
-        line = _plain_line if self.is_plain else _line
-        return tuple([line(action) for action in self.actions])
+    def text(self) -> bytes:
+        """The actions, a line each, as it will stand inside a JSON string: UTF-8, escaped, without the quotes. The
+        lines are joined by a newline, which stands in none of them."""
+        if self.is_plain:
+            return "\n".join([_plain_line(action) for action in self.actions]).encode()
+        return b"\n".join([_line(action) for action in self.actions])
 
 
 def read_payload(value: bytes | None) -> Payload | Skip:
@@ -197,8 +199,6 @@ def _line(action: WireAction) -> bytes:
     return orjson.dumps(line)[1:-1]
 
 
-def _plain_line(action: WireAction) -> bytes:
+def _plain_line(action: WireAction) -> str:
     """The same where there is nothing to escape and nothing to replace."""
-    return (
-        f"[{action.index or 0}] {action.type or ''}: {action.description or ''} — {action.canonical_url or ''}".encode()
-    )
+    return f"[{action.index or 0}] {action.type or ''}: {action.description or ''} — {action.canonical_url or ''}"

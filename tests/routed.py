@@ -9,12 +9,12 @@ import orjson
 from worker.pipeline.repartition import Reset, RoutedPayload, read
 
 
-def json_lines(texts: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(orjson.dumps(text)[1:-1] for text in texts)
+def json_text(lines: Iterable[str]) -> bytes:
+    return b"\n".join(orjson.dumps(line)[1:-1] for line in lines)
 
 
-def as_texts(lines: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(orjson.loads(b'"' + line + b'"') for line in lines)
+def as_lines(text: bytes) -> tuple[str, ...]:
+    return tuple(orjson.loads(b'"' + line + b'"') for line in text.splitlines())
 
 
 def routed_in(values: Iterable[bytes | None]) -> list[RoutedPayload]:
@@ -36,5 +36,7 @@ def routed(
 ) -> RoutedPayload:
     """`stream_time` is the event's unless it is given."""
     stream = event_time if stream_time is None else stream_time
-    told = json_lines(lines)
-    return RoutedPayload(product_id, session_id, event_time, source, told, conversation_id, email, user_id, stream)
+    text = json_text(lines)
+    return RoutedPayload(
+        product_id, session_id, event_time, source, text, len(lines), conversation_id, email, user_id, stream
+    )

@@ -117,7 +117,8 @@ def routed_records(records: Iterable[Record]) -> Iterator[Routed]:
 
 def _routed(record: Record) -> Iterator[Routed]:
     """Form 2: the byte 2 and a MessagePack array of payloads, each an array: product, session, event time, source (the
-    partition from bit 48 on, the offset below), lines, conversation, email, user, stream time."""
+    partition from bit 48 on, the offset below), text, actions, conversation, email, user,
+    stream time."""
     at = record.timestamp_ms / 1000
     if record.value is None:
         marks = [value for name, value in record.headers if name == MARK_HEADER and value is not None]
@@ -125,5 +126,5 @@ def _routed(record: Record) -> Iterator[Routed]:
         yield Routed(record.offset, (record.key or b"").decode(), at, None, mark, NEVER)
         return
     assert record.value[0] == 2, f"a form that the checks cannot read: {record.value[0]}"
-    for _, _, t, source, _, _, _, user_id, s in msgspec.msgpack.decode(record.value[1:]):
+    for _, _, t, source, _, _, _, _, user_id, s in msgspec.msgpack.decode(record.value[1:]):
         yield Routed(record.offset, user_id, at, (source >> 48, source & (1 << 48) - 1), t, s)

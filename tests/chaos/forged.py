@@ -47,7 +47,7 @@ def input_record(offset: int, after_s: float, session: str, user: str | None, te
 def routed(offset: int, source: int, user: str, at: float) -> Record:
     """A payload on the repartition topic."""
     t = START + INPUT[source][0]
-    value = b"\x02" + msgspec.msgpack.encode([["", INPUT[source][1], t, source, [], "", "", user, t]])
+    value = b"\x02" + msgspec.msgpack.encode([["", INPUT[source][1], t, source, b"", 0, "", "", user, t]])
     return record(offset, user, value, at)
 
 

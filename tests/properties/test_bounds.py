@@ -57,9 +57,9 @@ def assert_user_bounds(stage: ByUser, policy: UserPolicy, *, largest: int, skew:
     for user in stage._users.values():
         assert len(user.sessions) <= policy.hard_sessions
         for memory in user.sessions.values():
-            lines = sum(len(lines) for _, _, lines in memory._payloads)
-            assert memory._action_count == lines < policy.render.max_actions_per_session + largest
-            assert len(memory._payloads) <= max(1, lines)
+            actions = sum(count for _, _, _, count in memory._payloads)
+            assert memory._actions == actions < policy.render.max_actions_per_session + largest
+            assert len(memory._payloads) <= max(1, actions)
         assert user.expiry_due + user.fading_due >= 1
         assert user.is_out or max(user.newest, user.mark) >= since or user.expiry_due
     assert len(stage._expiry) == sum(user.expiry_due for user in stage._users.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from schemas import ActionsPayload
 from schemas.user_context import joined_activity
 from tests.payloads import NOW, ManualClock, activity, payload
 from worker import ContextStore, SessionRef, UserSessionIndex
-from worker.context.session_memory import NEVER
-from worker.context.user_memory import Seen, UserMemory
+from worker.context.session_memory import NEVER, Seen
+from worker.context.user_memory import UserMemory
 
 LOOKBACK = 300.0
 SESSIONS = ["ps_1", "ps_2"]
@@ -159,14 +160,18 @@ def test_users_with_sessions_of_their_own_never_see_each_others_actions(history:
         assert not any(f"of {other}" in seen for other in USERS if other != user)
 
 
+def seen_of(lines: list[str], **fields: Any) -> Seen[str]:
+    return Seen(text="\n".join(lines), actions=len(lines), **fields)
+
+
 payloads_of_a_user = st.lists(
     st.builds(
-        Seen,
+        seen_of,
+        lines=st.lists(st.text("ab", min_size=1, max_size=2), max_size=4),
         product_id=st.sampled_from(PRODUCTS),
         session_id=st.sampled_from(SESSIONS),
         event_time=st.integers(0, 9).map(float),
         source=st.integers(0, 10_000),
-        lines=st.lists(st.text("ab", min_size=1, max_size=2), max_size=4).map(tuple),
         conversation_id=st.sampled_from(["", "c_1", "c_2"]),
         email=st.sampled_from(["", "a@example.com", "b@example.com"]),
     ),
@@ -211,7 +216,7 @@ def test_a_bounded_memory_lists_the_newest_actions_of_all_that_came(
             (seen for seen in payloads if (seen.product_id, seen.session_id) == key),
             key=lambda seen: (seen.event_time, seen.source),
         )
-        lines = [line for seen in in_order for line in seen.lines]
+        lines = [line for seen in in_order for line in seen.text.splitlines()]
         assert session.lines_since(NEVER, max_actions) == lines[-max_actions:]
-        longest = max((len(seen.lines) for seen in in_order), default=0)
-        assert sum(len(lines) for _, _, lines in session._payloads) < max_actions + max(longest, 1)
+        longest = max((seen.actions for seen in in_order), default=0)
+        assert sum(actions for _, _, _, actions in session._payloads) < max_actions + max(longest, 1)

@@ -13,7 +13,7 @@ from schemas import ActionsPayload
 from schemas.actions import identifier
 from schemas.codec import InvalidPayload, Payload, Skip, read_payload
 from schemas.json_schema import documents
-from tests.routed import as_texts
+from tests.routed import as_lines
 
 VALIDATOR = Draft202012Validator(orjson.loads(documents()["actions_payload.schema.json"]))
 
@@ -85,7 +85,7 @@ def test_from_dict_reads_what_the_worker_reads(document: dict[str, Any]) -> None
     assert identifier(payload.email) == result.email
     assert identifier(payload.conversation_id) == result.conversation_id
     assert payload.forwarded_at == (result.forwarded_at or 0.0)
-    assert tuple(action.to_text() for action in payload.actions) == as_texts(result.lines())
+    assert tuple(action.to_text() for action in payload.actions) == as_lines(result.text())
 
 
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode(errors="surrogatepass")))
@@ -115,4 +115,4 @@ def test_a_damaged_value_is_a_payload_a_skip_or_a_refusal(document: dict[str, An
 def test_every_action_is_one_line(document: dict[str, Any]) -> None:
     result = read(document)
     if isinstance(result, Payload):
-        assert all(len(line.splitlines()) == 1 for line in result.lines())
+        assert len(result.text().decode().splitlines()) == len(result.actions)

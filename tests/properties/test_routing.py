@@ -8,7 +8,7 @@ from tests.properties import batch_fold
 from tests.properties.batch_fold import Source
 from tests.properties.test_restore import fold
 from tests.properties.traces import Pipe, World, cheap, configurations, crowded, lists_of
-from tests.routed import as_texts
+from tests.routed import as_lines
 from worker.context.session_memory import place_of
 from worker.pipeline.by_session import BySession
 from worker.pipeline.repartition import read, write
@@ -33,6 +33,6 @@ def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, 
             assert isinstance(travelled, list)
             (routed,) = travelled
             source = place_of(routed.source)
-            emitted.append((routed.user_id, source, routed.event_time, routed.stream_time, as_texts(routed.lines)))
+            emitted.append((routed.user_id, source, routed.event_time, routed.stream_time, as_lines(routed.text)))
     expected = batch_fold.route(log, settings)
     assert emitted == [(payload.user, payload.source, payload.t, payload.s, payload.lines) for payload in expected]

@@ -35,7 +35,7 @@ from benchmarks.stopwatch import cpu_per_call
 from benchmarks.subjects import SubjectFailed
 from schemas.codec import Skip, read_payload
 from tests.brokers import Found, NoBrokerError
-from tests.routed import as_texts
+from tests.routed import as_lines
 from worker.testing import ManualClock, TopologyDriver
 
 END = 1_712_345_678.0
@@ -68,7 +68,7 @@ def test_what_the_load_says_of_itself_is_what_the_worker_reads() -> None:
         assert not isinstance(read, Skip)
         assert (read.session_id, read.product_id, read.user_id) == (sent.session_id, sent.product_id, sent.user_id)
         assert (read.email, read.conversation_id or None) == (sent.email, sent.conversation_id)
-        assert (read.forwarded_at, as_texts(read.lines())) == (sent.time, sent.lines)
+        assert (read.forwarded_at, as_lines(read.text())) == (sent.time, sent.lines)
 
 
 def test_every_user_of_an_even_crowd_does_the_same() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from schemas.actions import identifier
 from schemas.user_context import enriched_query
-from worker.context.payload import PayloadLike, event_time, lines_of
+from worker.context.payload import PayloadLike, event_time, text_of
 from worker.context.session_memory import NEVER, activity_text
 from worker.context.session_table import HeldSession, SessionTable
 
@@ -128,10 +128,10 @@ class _Store:
         product_id, session_id = identifier(payload.product_id), identifier(payload.session_id)
         if not session_id:
             return
-        lines = lines_of(payload)
+        text, actions = text_of(payload), len(payload.actions)
         with self._lock:
             now = self._clock()
-            self._table.add((product_id, session_id), event_time(payload, now), lines, now)
+            self._table.add((product_id, session_id), event_time(payload, now), text, actions, now)
 
     def _summarize(self, session_id: str, text: str, product_id: str | None) -> None:
         session = identifier(session_id)

@@ -44,9 +44,9 @@ def event_time(payload: PayloadLike, now: float) -> float:
     return forwarded_at if forwarded_at and 0 < forwarded_at < now else now
 
 
-def lines_of(payload: PayloadLike) -> tuple[str, ...]:
+def text_of(payload: PayloadLike) -> str:
     """The actions as one line of text each."""
-    return tuple(
+    return "\n".join(
         [
             action_line(action.index or 0, action.type or "", action.description or "", action.canonical_url or "")
             for action in payload.actions

@@ -37,72 +37,75 @@ class Stamped(msgspec.Struct, frozen=True, gc=False):
 NOTHING = Stamped(NEVER, -1, "")
 
 
+class Seen(msgspec.Struct, Generic[AnyStr], array_like=True, gc=False):
+    """One payload, as far as it is remembered. Event time in Unix seconds; `source` from `source_of`; no id is "".
+
+    `text`: its actions, a line each, joined by newlines, which stand in none of them. A `str`, or `bytes` where it is
+    kept as it will be written.
+    """
+
+    product_id: str
+    session_id: str
+    event_time: float
+    source: int
+    text: AnyStr
+    actions: int
+    conversation_id: str
+    email: str
+
+
 class SessionMemory(Generic[AnyStr]):
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
-    A line of a payload is a `str`, or `bytes` where it is kept as it will be written. Holds the newest `max_actions`
-    actions, and no more of them than `max_size` (characters or bytes) of text need: a payload goes as soon as as many
-    newer ones are here. `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one
-    never loses them. Not thread-safe.
+    Holds the newest `max_actions` actions, and no more of them than `max_size` (characters or bytes) of text need: a
+    payload goes as soon as as many newer ones are here. `last_seen_at` and the newest conversation id stand beside the
+    payloads, so that dropping one never loses them. Not thread-safe.
     """
 
-    __slots__ = ("_action_count", "_highest_source", "_payloads", "_size", "conversation", "last_seen_at")
+    __slots__ = ("_actions", "_highest_source", "_payloads", "_size", "conversation", "last_seen_at")
 
     def __init__(self) -> None:
         self.last_seen_at = NEVER
         self.conversation = NOTHING
-        self._action_count = 0
+        self._actions = 0
         self._size = 0
         self._highest_source = -1
-        self._payloads: list[tuple[float, int, tuple[AnyStr, ...]]] = []  # event time, source, lines; oldest first
+        self._payloads: list[tuple[float, int, AnyStr, int]] = []  # event time, source, text, actions; oldest first
 
-    def add(
-        self,
-        event_time: float,
-        source: int,
-        lines: tuple[AnyStr, ...],
-        max_actions: int | None = None,
-        max_size: int | None = None,
-    ) -> bool:
+    def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> bool:
         """Remember a payload; False when this very payload is here already and nothing changed.
 
-        A payload without lines counts for `last_seen_at` only.
+        A payload without actions counts for `last_seen_at` and the conversation only.
         """
-        if lines:
+        event_time, source, actions = seen.event_time, seen.source, seen.actions
+        if actions:
             if source > self._highest_source:
                 self._highest_source = source
             elif any(payload[1] == source for payload in self._payloads):
                 return False
-            self._insert(event_time, source, lines)
+            payloads, payload = self._payloads, (event_time, source, seen.text, actions)
+            if not payloads or event_time > payloads[-1][0]:
+                payloads.append(payload)
+            else:
+                insort(payloads, payload)  # no two have the same source, so texts are never compared
+            self._actions += actions
+            self._size += len(seen.text)
             if max_actions is not None:
-                while self._action_count - len(self._payloads[0][2]) >= max_actions:
+                while self._actions - payloads[0][3] >= max_actions:
                     self._drop_first(1)
             if max_size is not None and self._size > max_size:
-                while self._size - _length(self._payloads[0][2]) >= max_size:
+                while self._size - len(payloads[0][2]) >= max_size:
                     self._drop_first(1)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time
+        if seen.conversation_id and self.conversation.is_before(event_time, source):
+            self.conversation = Stamped(event_time, source, seen.conversation_id)
         return True
 
-    def name_conversation(self, event_time: float, source: int, conversation_id: str) -> None:
-        """The newest conversation id that is not empty counts."""
-        if conversation_id and self.conversation.is_before(event_time, source):
-            self.conversation = Stamped(event_time, source, conversation_id)
-
-    def _insert(self, event_time: float, source: int, lines: tuple[AnyStr, ...]) -> None:
-        payloads = self._payloads
-        payload = (event_time, source, lines)
-        if not payloads or event_time > payloads[-1][0]:
-            payloads.append(payload)
-        else:
-            insort(payloads, payload)  # no two have the same source, so lines are never compared
-        self._action_count += len(lines)
-        self._size += _length(lines)
-
     def _drop_first(self, count: int) -> None:
-        for _, _, lines in self._payloads[:count]:
-            self._action_count -= len(lines)
-            self._size -= _length(lines)
+        for _, _, text, actions in self._payloads[:count]:
+            self._actions -= actions
+            self._size -= len(text)
         del self._payloads[:count]
 
     def _first_at(self, event_time: float) -> int:
@@ -124,13 +127,9 @@ class SessionMemory(Generic[AnyStr]):
         if payloads and payloads[0][0] < event_time:
             payloads = payloads[self._first_at(event_time) :]
         lines: list[AnyStr] = []
-        for _, _, of_payload in payloads:
-            lines += of_payload
+        for payload in payloads:
+            lines += payload[2].splitlines()
         return lines if max_actions is None else lines[-max_actions:]
-
-
-def _length(lines: tuple[AnyStr, ...]) -> int:
-    return sum(map(len, lines))
 
 
 def activity_text(lines: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from worker.context.session_memory import NEVER, SessionMemory
+from worker.context.session_memory import NEVER, Seen, SessionMemory
 from worker.context.user_memory import SessionKey
 
 NO_PRODUCT = ""
@@ -37,7 +37,7 @@ class SessionTable:
         self._products: dict[str, set[str]] = {}  # session id to the products that have it, of all sessions held
         self._arrivals = 0
 
-    def add(self, key: SessionKey, event_time: float, lines: tuple[str, ...], now: float) -> None:
+    def add(self, key: SessionKey, event_time: float, text: str, actions: int, now: float) -> None:
         """Remember a payload; one that is older than the lookback changes nothing."""
         since = self._since(now)
         self._drop_gone(since)
@@ -45,7 +45,7 @@ class SessionTable:
             return
         memory = self._written(key, since).memory
         self._arrivals += 1
-        memory.add(event_time, self._arrivals, lines, None)
+        memory.add(Seen(*key, event_time, self._arrivals, text, actions, "", ""))
         memory.forget_before(since)
 
     def summarize(self, session_id: str, product_id: str, summary: str, now: float) -> None:

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from typing import AnyStr, Generic
 
-import msgspec
-
-from worker.context.session_memory import NEVER, NOTHING, SessionMemory, Stamped
+from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, Stamped
 
 SessionKey = tuple[str, str]  # (product id, session id): a session is a session id within a product; "" is no product
-
-
-class Seen(msgspec.Struct, Generic[AnyStr], array_like=True, gc=False):
-    """One payload of a user, as far as it is remembered. Event time in Unix seconds; `source` from `source_of`; an
-    absent id is ""."""
-
-    product_id: str
-    session_id: str
-    event_time: float
-    source: int
-    lines: tuple[AnyStr, ...]
-    conversation_id: str
-    email: str
 
 
 class UserMemory(Generic[AnyStr]):
@@ -43,15 +28,12 @@ class UserMemory(Generic[AnyStr]):
         memory = self.sessions.get(key)
         if memory is None:
             memory = self.sessions[key] = SessionMemory()
-        event_time, source = seen.event_time, seen.source
-        if not memory.add(event_time, source, seen.lines, max_actions, max_size):
+        if not memory.add(seen, max_actions, max_size):
             return
-        if event_time > self.newest:
-            self.newest = event_time
-        if seen.conversation_id:
-            memory.name_conversation(event_time, source, seen.conversation_id)
-        if seen.email and self.email.is_before(event_time, source):
-            self.email = Stamped(event_time, source, seen.email)
+        if seen.event_time > self.newest:
+            self.newest = seen.event_time
+        if seen.email and self.email.is_before(seen.event_time, seen.source):
+            self.email = Stamped(seen.event_time, seen.source, seen.email)
 
     def clear(self) -> None:
         """Forget everything."""

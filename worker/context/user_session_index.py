@@ -14,7 +14,8 @@ from schemas.actions import identifier
 from schemas.user_context import SessionRef, joined_activity
 from worker.context.context_store import wall_clock
 from worker.context.payload import PayloadLike, event_time
-from worker.context.user_memory import Seen, UserMemory
+from worker.context.session_memory import Seen
+from worker.context.user_memory import UserMemory
 
 HELD_PER_LISTED = 10  # sessions held of a user for each one listed: a user id that stands for thousands costs no more
 
@@ -69,7 +70,7 @@ class UserSessionIndex:
             seen_at = event_time(payload, now)
             if seen_at >= since:
                 self._arrivals += 1
-                seen: Seen[str] = Seen(product_id, session_id, seen_at, self._arrivals, (), "", email)
+                seen: Seen[str] = Seen(product_id, session_id, seen_at, self._arrivals, "", 0, "", email)
                 self._remember(user_id, seen, since)
 
     async def add_async(self, payload: PayloadLike) -> None:

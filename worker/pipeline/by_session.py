@@ -156,7 +156,8 @@ class BySession:
             payload.session_id,
             time.event_time,
             self._first_source + arrival.offset,
-            payload.lines(),
+            payload.text(),
+            len(payload.actions),
             payload.conversation_id,
             payload.email,
             user_id,
@@ -165,8 +166,8 @@ class BySession:
 
     def _held(self, arrival: Arrival, before: float, source: object) -> Held:
         routed = self._route(arrival, "")
-        kept = source if sum(map(len, routed.lines)) >= KEEP_SOURCE_BYTES else None
-        return Held(self.stream_time, before, arrival.offset, max(1, len(routed.lines)), routed, kept)
+        kept = source if len(routed.text) >= KEEP_SOURCE_BYTES else None
+        return Held(self.stream_time, before, arrival.offset, max(1, routed.actions), routed, kept)
 
     def skip(self, offset: int) -> None:
         """A record that is nobody's context, or a dead letter: it only moves the position."""

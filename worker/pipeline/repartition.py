@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from worker.context.session_memory import NEVER
-from worker.context.user_memory import Seen
+from worker.context.session_memory import NEVER, Seen
 from worker.pipeline.record import Headers
 
 FORM = 2
@@ -32,7 +31,7 @@ class UnknownForm(ValueError):
 
 
 class RoutedPayload(Seen[bytes], array_like=True, gc=False):
-    """A payload on its way to its user. Times in Unix seconds. A line is UTF-8 as it stands inside a JSON string."""
+    """A payload on its way to its user. Times in Unix seconds. Its text is UTF-8 as it stands inside a JSON string."""
 
     user_id: str
     stream_time: float

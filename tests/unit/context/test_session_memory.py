@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from worker.context.session_memory import NEVER, NOTHING, SessionMemory, activity_text, source_of
+from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, activity_text, source_of
+
+
+def seen(at: float, source: int, *lines: str, conversation: str = "") -> Seen[str]:
+    return Seen("", "", at, source, "\n".join(lines), len(lines), conversation, "")
 
 
 def remember(*payloads: tuple[float, int, str], max_actions: int | None = None) -> SessionMemory[str]:
     """Each payload is (event time, source, its lines as one letter each)."""
     memory: SessionMemory[str] = SessionMemory()
     for event_time, source, letters in payloads:
-        memory.add(event_time, source, tuple(letters), max_actions)
+        memory.add(seen(event_time, source, *letters), max_actions)
     return memory
 
 
@@ -42,7 +46,7 @@ def test_actions_are_in_the_order_of_event_time_then_source_however_they_come_in
 
 def test_a_repeat_changes_nothing() -> None:
     memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
-    assert memory.add(1.0, 1, ("a",), None) is False
+    assert memory.add(seen(1.0, 1, "a")) is False
     assert all_lines(memory) == "ab"
 
 
@@ -73,14 +77,14 @@ def test_a_payload_goes_as_soon_as_as_much_newer_text_is_here() -> None:
     for order in permutations(payloads):
         memory: SessionMemory[str] = SessionMemory()
         for event_time, source, lines in order:
-            memory.add(event_time, source, lines, max_size=6)
+            memory.add(seen(event_time, source, *lines), max_size=7)
         assert memory.lines_since(NEVER, None) == ["bb", "b", "ccc"]
 
 
 def test_the_newest_payload_stays_however_long_it_is() -> None:
     memory: SessionMemory[str] = SessionMemory()
-    memory.add(1.0, 1, ("a",), max_size=3)
-    memory.add(2.0, 2, ("b" * 100,), max_size=3)
+    memory.add(seen(1.0, 1, "a"), max_size=3)
+    memory.add(seen(2.0, 2, "b" * 100), max_size=3)
     assert memory.lines_since(NEVER, None) == ["b" * 100]
 
 
@@ -94,7 +98,7 @@ def test_lines_since_a_time_include_that_time() -> None:
 
 def test_forgetting_keeps_when_it_was_seen_and_the_conversation() -> None:
     memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
-    memory.name_conversation(1.0, 1, "c_1")
+    memory.add(seen(1.0, 3, conversation="c_1"))
     memory.forget_before(1.0)
     assert all_lines(memory) == "ab"
     memory.forget_before(2.0)
@@ -108,7 +112,7 @@ def test_the_newest_conversation_that_is_not_empty_counts() -> None:
     for order in permutations([(1.0, 1, "c_1"), (3.0, 1, "c_3"), (3.0, 0, "c_2"), (9.0, 9, "")]):
         memory: SessionMemory[str] = SessionMemory()
         for event_time, source, conversation in order:
-            memory.name_conversation(event_time, source, conversation)
+            memory.add(seen(event_time, source, conversation=conversation))
         assert memory.conversation.value == "c_3"
 
 

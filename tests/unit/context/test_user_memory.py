@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from worker.context.session_memory import NEVER, NOTHING
-from worker.context.user_memory import Seen, SessionKey, UserMemory
+from worker.context.session_memory import NEVER, NOTHING, Seen
+from worker.context.user_memory import SessionKey, UserMemory
 
 PS_1 = ("acme", "ps_1")
 PS_2 = ("acme", "ps_2")
@@ -14,7 +14,7 @@ PS_2 = ("acme", "ps_2")
 def seen(
     session: SessionKey, at: float, source: int, lines: tuple[str, ...] = (), conversation_id: str = "", email: str = ""
 ) -> Seen[str]:
-    return Seen(*session, at, source, lines, conversation_id, email)
+    return Seen(*session, at, source, "\n".join(lines), len(lines), conversation_id, email)
 
 
 def remember(*payloads: Seen[str]) -> UserMemory[str]:

@@ -35,7 +35,7 @@ def test_every_step_of_a_person_is_a_payload_of_its_session_at_the_time_it_is_se
 
         assert payload.session_id == step.key
         assert payload.forwarded_at == NOW
-        assert len(payload.lines()) == 1
+        assert len(payload.text().splitlines()) == 1
 
 
 def test_everybody_in_the_cast_does_something() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import UserContext
-from tests.routed import json_lines
-from worker.context.user_memory import Seen, UserMemory
+from tests.routed import json_text
+from worker.context.session_memory import Seen
+from worker.context.user_memory import UserMemory
 from worker.pipeline.rendering import RenderPolicy, render
 
 POLICY = RenderPolicy(lookback_s=300)
@@ -27,7 +28,7 @@ def memory_of(*payloads: Seen[bytes]) -> UserMemory[bytes]:
 
 def seen(at: float, *lines: str, session: str = "a", product: str = "", source: int = 0, **more: str) -> Seen[bytes]:
     ids = {"conversation_id": "", "email": "", **more}
-    return Seen(product, session, at, source, json_lines(lines), **ids)
+    return Seen(product, session, at, source, json_text(lines), len(lines), **ids)
 
 
 def record_of(memory: UserMemory[bytes], policy: RenderPolicy = POLICY) -> dict[str, Any]:

@@ -24,17 +24,18 @@ ALICE = RoutedPayload(
     session_id="ps_1",
     event_time=990.5,
     source=2**50 + 7,
-    lines=("[3] click: Pay — now — /é".encode(), b'[0] : say \\"a\\"'),
+    text="[3] click: Pay — now — /é".encode() + b'\n[0] : say \\"a\\"',
+    actions=2,
     conversation_id="k1",
     email="alice@example.com",
     user_id="alice",
     stream_time=980.25,
 )
-BOB = RoutedPayload("", "ps_2", 991.0, 8, (), "", "", "bob", 991.0)
+BOB = RoutedPayload("", "ps_2", 991.0, 8, b"", 0, "", "", "bob", 991.0)
 VALUE = write([ALICE])
 
 
-def test_payloads_come_back_with_their_lineage_and_their_lines() -> None:
+def test_payloads_come_back_with_their_lineage_and_their_text() -> None:
     assert read(None, write([ALICE, BOB, ALICE]), None) == [ALICE, BOB, ALICE]
 
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from schemas.codec import InvalidPayload, Payload, Skip, _culprit, read_payload
-from tests.routed import as_texts
+from tests.routed import as_lines
 
 
 def read(**fields: object) -> Payload:
@@ -57,7 +57,7 @@ def test_a_payload_is_read_with_all_that_counts() -> None:
     assert payload.email == "alice@example.com"
     assert payload.conversation_id == "c_1"
     assert payload.forwarded_at == 1712345678.9
-    assert as_texts(payload.lines()) == ("[3] pageview: User landed on Billing — https://app.example.com/billing",)
+    assert as_lines(payload.text()) == ("[3] pageview: User landed on Billing — https://app.example.com/billing",)
 
 
 def test_missing_and_null_fields_are_the_defaults() -> None:
@@ -76,11 +76,11 @@ def test_missing_and_null_fields_are_the_defaults() -> None:
 
 
 def test_an_action_without_fields_is_a_line_all_the_same() -> None:
-    assert as_texts(read(actions=[{}, {"index": None, "description": None}]).lines()) == ("[0] :  — ", "[0] :  — ")
+    assert as_lines(read(actions=[{}, {"index": None, "description": None}]).text()) == ("[0] :  — ", "[0] :  — ")
 
 
 def test_unknown_fields_are_ignored() -> None:
-    assert as_texts(read(newer={"a": [1]}, actions=[{"newer": 1}]).lines()) == ("[0] :  — ",)
+    assert as_lines(read(newer={"a": [1]}, actions=[{"newer": 1}]).text()) == ("[0] :  — ",)
 
 
 def test_ids_inside_actions_are_ignored_whatever_they_hold() -> None:
@@ -221,20 +221,19 @@ def test_a_refusal_without_a_path_names_no_field() -> None:
 )
 def test_one_action_is_one_line(separator: str) -> None:
     text = f"first{separator}second"
-    (line,) = as_texts(read(actions=[{"type": text, "description": text, "canonical_url": text}]).lines())
+    (line,) = as_lines(read(actions=[{"type": text, "description": text, "canonical_url": text}]).text())
     assert line == line.replace("\n", " ")
     assert len(line.splitlines()) == 1
     assert not any(character in line for character in "\n\r\t\0\x1b\x7f\x85\x9f\u2028\u2029")
 
 
 def test_a_run_of_control_characters_becomes_one_space() -> None:
-    (line,) = as_texts(
-        read(actions=[{"type": "click", "description": "a\r\n\r\n\tb\u2028c", "canonical_url": "/x"}]).lines()
-    )
+    action = {"type": "click", "description": "a\r\n\r\n\tb\u2028c", "canonical_url": "/x"}
+    (line,) = as_lines(read(actions=[action]).text())
     assert line == "[0] click: a b c — /x"
 
 
 def test_other_characters_stay_as_they_are() -> None:
     text = "naïve\u00a0\u200b日本語 🎉 \u202e \u3000x"
-    (line,) = as_texts(read(actions=[{"description": text}]).lines())
+    (line,) = as_lines(read(actions=[{"description": text}]).text())
     assert line == f"[0] : {text} — "
