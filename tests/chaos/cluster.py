@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -40,7 +41,9 @@ class Cluster:
     Tests speak to the brokers directly; a member speaks to one through its lane, where there are lanes.
     """
 
-    def __init__(self, nodes: int = 1, lanes: int = 0, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, nodes: int = 1, lanes: int = 0, data_dir: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._exit = contextlib.ExitStack()
         cluster_id = new_cluster_id()
         ports, controllers = [free_port() for _ in range(nodes)], [free_port() for _ in range(nodes)]
@@ -49,11 +52,11 @@ class Cluster:
         self.lanes = [self._exit.enter_context(Proxy(port)) for port in lane_ports]
         self.nodes: list[MavenKafka] = []
         for number, (port, controller) in enumerate(zip(ports, controllers, strict=True), start=1):
-            settings = {"node.id": str(number), "controller.quorum.voters": voters, **TRANSACTIONS}
-            settings |= _listeners(port, controller, lane_ports, [lane.address for lane in self.lanes])
-            settings |= REPLICATED if nodes >= 3 else {}
-            settings |= {"log.dirs": str(data_dir / f"node-{number}")} if data_dir else {}
-            node = MavenKafka(settings, port=port, cluster_id=cluster_id)
+            own = {"node.id": str(number), "controller.quorum.voters": voters, **TRANSACTIONS, **(settings or {})}
+            own |= _listeners(port, controller, lane_ports, [lane.address for lane in self.lanes])
+            own |= REPLICATED if nodes >= 3 else {}
+            own |= {"log.dirs": str(data_dir / f"node-{number}")} if data_dir else {}
+            node = MavenKafka(own, port=port, cluster_id=cluster_id)
             self.nodes.append(self._exit.enter_context(node))
         self.bootstrap_servers = ",".join(node.bootstrap_servers for node in self.nodes)
 

@@ -1,7 +1,8 @@
 """`python -m tests.chaos.rebalances`: how long partitions stand still when members come and go, by group protocol.
 
-Two members under steady traffic on a broker of their own (session and heartbeat of both protocols: 6 s, 1 s). Told is,
-for the partitions that moved and for those that stayed, the longest pause between two records on the repartition topic.
+Two members under steady traffic on a broker of their own, first with the timeouts that each protocol has by default
+(`classic`: ours; `consumer`: the broker's), then with the same for both. Told is, for the input partitions that moved
+and for those that stayed, the longest pause between two of their records on the repartition topic.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -26,20 +28,26 @@ PARTITIONS = 8
 PER_S = 400.0
 BEFORE_S = 1.0  # also looked at: the pauses of every day
 AFTER_S = 2.0
-SESSION_MS, HEARTBEAT_MS = 6000, 1000
+ALIKE: dict[str, object] = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 1000}  # as test brokers have it
+BROKER_DEFAULTS = {
+    "group.consumer.session.timeout.ms": "45000",
+    "group.consumer.min.session.timeout.ms": "45000",
+    "group.consumer.heartbeat.interval.ms": "5000",
+    "group.consumer.min.heartbeat.interval.ms": "5000",
+}
+TIMEOUT_S = 120.0
 
 
 class Trial:
     """A group with two members, and what happens to its input partitions."""
 
-    def __init__(self, bootstrap: str, protocol: str) -> None:
+    def __init__(self, bootstrap: str, protocol: str, timeouts: dict[str, object]) -> None:
         run = f"{protocol}-{time.time_ns()}"
         settings: dict[str, object] = {
             "bootstrap_servers": bootstrap,
             **{name: f"{run}-{name}" for name in ("group_id", "input_topic", "output_topic", "dlq_topic")},
             "group_protocol": protocol,
-            "session_timeout_ms": SESSION_MS,
-            "heartbeat_interval_ms": HEARTBEAT_MS,
+            **timeouts,
         }
         self._bootstrap = bootstrap
         self.group = Group(settings, Path(tempfile.mkdtemp(prefix="rebalances-")))
@@ -65,12 +73,12 @@ class Trial:
 
     def pauses(self, happens: Callable[[], int]) -> tuple[float, float]:
         """The longest pause of those that moved, and of those that stayed. `happens` says how many members are left."""
-        before = self.owners()
+        before, everything = self.owners(), self.group.owned_by()
         time.sleep(BEFORE_S)
         since = time.time() - BEFORE_S
         count = happens()
-        self.group.wait_for(lambda: len(self.owners()) == PARTITIONS and self.owners() != before, "moved", timeout_s=60)
-        self.group.wait_for_owners(count)
+        self.group.wait_for(lambda: self.group.owned_by() not in ({}, everything), "a change", timeout_s=TIMEOUT_S)
+        self.group.wait_for_owners(count, timeout_s=TIMEOUT_S)
         time.sleep(AFTER_S)
         after, longest = self.owners(), self._longest(since, time.time())
         moved = [longest[number] for number in before if before[number] != after[number]]
@@ -93,9 +101,9 @@ class Trial:
         self.group.close()
 
 
-def trial(bootstrap: str, protocol: str) -> dict[str, tuple[float, float]]:
+def trial(bootstrap: str, protocol: str, timeouts: dict[str, object]) -> dict[str, tuple[float, float]]:
     """One of each."""
-    run = Trial(bootstrap, protocol)
+    run = Trial(bootstrap, protocol, timeouts)
     found = {}
     try:
 
@@ -129,21 +137,25 @@ def trial(bootstrap: str, protocol: str) -> dict[str, tuple[float, float]]:
 
 
 def main() -> int:
+    """Prints medians of some rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    with Cluster() as cluster:
-        for _ in range(rounds):
-            for protocol in ("classic", "consumer"):
-                for name, pauses in trial(cluster.bootstrap_servers, protocol).items():
-                    measured[protocol, name].append(pauses)
-                    print(f"{protocol:9} {name:16} moved {pauses[0]:5.2f} s  stayed {pauses[1]:5.2f} s", flush=True)
-    print(f"\nmedians of {rounds}")
-    for (protocol, name), found in measured.items():
-        moved, stayed = (median(each[at] for each in found) for at in (0, 1))
-        print(f"{protocol:9} {name:16} moved {moved:5.2f} s  stayed {stayed:5.2f} s")
+    for name, settings, timeouts in (("by default", BROKER_DEFAULTS, {}), ("alike", {}, ALIKE)):
+        print(f"--- timeouts {name} ---", flush=True)
+        measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        with Cluster(settings=settings) as cluster:
+            for _, protocol in product(range(rounds), ("classic", "consumer")):
+                for what, pauses in trial(cluster.bootstrap_servers, protocol, timeouts).items():
+                    measured[protocol, what].append(pauses)
+        for (protocol, what), found in measured.items():
+            moved, stayed = ([each[at] for each in found] for at in (0, 1))
+            print(f"{protocol:9} {what:16} moved {_told(moved)}  stayed {_told(stayed)}", flush=True)
     return 0
+
+
+def _told(seconds: list[float]) -> str:
+    return f"{median(seconds):5.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
 
 
 if __name__ == "__main__":
