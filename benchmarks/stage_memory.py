@@ -49,9 +49,7 @@ def measure(users: int) -> dict[str, int]:
         by_session.apply(arrival)
     linked, linked_objects = _resident_bytes(), _objects()
     for arrival in _arrivals(values):
-        value = repartition.write(
-            emission.routed for emission in by_session.apply(arrival)
-        )  # it knows all sessions by now
+        value = repartition.write(routed for routed, _ in by_session.apply(arrival))  # it knows all sessions by now
         by_user.apply(arrival.offset, now, repartition.read(None, value, None))
         if arrival.offset % BATCH == 0:
             by_user.publish(now)
@@ -80,7 +78,7 @@ def _forget_all(by_user: ByUser, next_offset: int, now: float) -> None:
     (arrival,) = _arrivals([payload.value])
     by_session = BySession(LinkPolicy(), 0, RestorePoint(next_offset))
     newcomer = Arrival(next_offset, structs.replace(arrival.payload, user_id="newcomer"), arrival.time)
-    by_user.apply(next_offset, now, [emission.routed for emission in by_session.apply(newcomer)])
+    by_user.apply(next_offset, now, [routed for routed, _ in by_session.apply(newcomer)])
     by_user.publish(now)
     if by_user.user_count != 1:
         raise AssertionError(f"{by_user.user_count - 1} users are remembered who are gone")

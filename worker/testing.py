@@ -225,7 +225,7 @@ class SessionTask(Task):
             self.stage.skip(record.offset)
             self.counts[arrival.value] += running
             return
-        routed = [emission.routed for emission in self.stage.apply(arrival, restoring=not running)]
+        routed = [payload for payload, _ in self.stage.apply(arrival, restoring=not running)]
         if routed:  # of one user
             home = self._cluster.home_of(routed[0].user_id)
             self.unflushed.append(Outgoing(Topic.REPARTITION, None, repartition.write(routed), [], home))

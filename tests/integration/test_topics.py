@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from tests.acceptance.members import environment
 from tests.brokers import CHECKOUT, MavenKafka, NoBrokerError, free_port
+from tests.integration.shell import wait_until
 from worker.errors import ExitCode, Fatal
 from worker.kafka import (
     AclOperation,
@@ -54,6 +55,9 @@ def create(admin: Admin, name: str, partitions: int = 3, **config: str) -> None:
     topic = NewTopic(name, num_partitions=partitions, config={k.replace("_", "."): v for k, v in config.items()})
     for future in admin.create_topics([topic], request_timeout=10).values():
         future.result()
+    wait_until(
+        lambda: name in admin.list_topics(timeout=10).topics, f"{name} is known"
+    )  # a moment later than it is made
 
 
 def refused(admin: Admin, settings: Settings) -> Fatal:

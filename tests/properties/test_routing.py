@@ -28,8 +28,8 @@ def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, 
     stage = BySession(link_policy(settings), 0, RestorePoint(0))
     emitted: list[tuple[str, Source, float, float, tuple[str, ...]]] = []
     for record in log:
-        for emission in fold(stage, record, world.driver.clock.wall()):
-            travelled = read(None, write([emission.routed]), None)
+        for emitted_payload, _ in fold(stage, record, world.driver.clock.wall()):
+            travelled = read(None, write([emitted_payload]), None)
             assert isinstance(travelled, list)
             (routed,) = travelled
             source = place_of(routed.source)

@@ -34,20 +34,17 @@ class LinkPolicy:
     anonymous_user_id: re.Pattern[str] | None = None
 
 
+# A payload for the repartition topic, and the `source` given with the arrival that it comes from (None: it was held and
+# is small). A plain tuple: one with names costs a third of a microsecond, and there is one for each payload.
+Emission = tuple[RoutedPayload, object]
+
+
 class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A readable record of the input topic."""
 
     offset: int
     payload: Payload
     time: EventTime
-
-
-class Emission(NamedTuple):
-    """A payload for the repartition topic, and the `source` given with the arrival that it comes from (None: it was
-    held, and is small)."""
-
-    routed: RoutedPayload
-    source: object
 
 
 class Held(NamedTuple):
@@ -146,7 +143,7 @@ class BySession:
             self._hold(session, self._held(arrival, before, source))
             return emissions
         if not restoring:
-            emissions.append(Emission(self._route(arrival, session.user), source))
+            emissions.append((self._route(arrival, session.user), source))
         return emissions
 
     def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:
@@ -288,7 +285,7 @@ class BySession:
 
 def _emission(held: Held, user_id: str) -> Emission:
     held.routed.user_id = user_id
-    return Emission(held.routed, held.source)
+    return held.routed, held.source
 
 
 def _is_held(item: tuple[int, float, float, Session]) -> bool:

@@ -41,11 +41,11 @@ class Partition:
         time = EventTime(START + at, START + at, clamped=False)
         emissions = self.stage.apply(Arrival(offset, payload, time), offset, restoring=restoring)
         out = []
-        for emission in emissions:
-            partition, number = place_of(emission.routed.source)
+        for routed, kept in emissions:
+            partition, number = place_of(routed.source)
             assert partition == 3
-            assert emission.source == (number if number == offset else None)  # what was held is small
-            out.append((emission.routed.user_id, number))
+            assert kept == (number if number == offset else None)  # what was held is small
+            out.append((routed.user_id, number))
         return out
 
 
@@ -148,7 +148,7 @@ def test_a_large_payload_is_held_with_what_it_came_in() -> None:
         stage.apply(Arrival(offset, payload, EventTime(START, START, clamped=False)), f"record {offset}")
     named = Payload("a", "", "alice", "", "", [], START)
     emissions = stage.apply(Arrival(2, named, EventTime(START, START, clamped=False)), "record 2")
-    assert [emission.source for emission in emissions] == ["record 0", None, "record 2"]
+    assert [kept for _, kept in emissions] == ["record 0", None, "record 2"]
 
 
 def test_a_crowd_of_sessions_without_a_user_takes_no_more_than_it_may_hold() -> None:
