@@ -217,6 +217,16 @@ def error_of(exc: KafkaException | KafkaError) -> KafkaError:
     return inner if isinstance(inner, KafkaError) else KafkaError(KafkaError.UNKNOWN, str(exc))
 
 
+def raised_inside(exc: KafkaException | SystemError) -> KafkaException:
+    """What a call of the client raised. A fatal error comes up while delivery reports are served, and if another report
+    follows, Python makes a SystemError of it (measured). Raises what is something else."""
+    if isinstance(exc, KafkaException):
+        return exc
+    if isinstance(exc.__cause__, KafkaException):
+        return exc.__cause__
+    raise exc
+
+
 def meaning_of(exc: KafkaException | KafkaError) -> Meaning | None:
     """What the error means; None = nobody foresaw it. What the client calls fatal is, whatever its code."""
     error = error_of(exc)

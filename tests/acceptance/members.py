@@ -36,7 +36,7 @@ class Member:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"],
                 cwd=CHECKOUT,
-                env=inherited | environment(settings) | {"PYTHONUNBUFFERED": "1"},
+                env=inherited | environment(settings) | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -60,6 +60,11 @@ class Member:
     def kill(self) -> None:
         """Crash it, and wait until it is gone."""
         self.process.kill()
+        self.process.wait(EXIT_TIMEOUT_S)
+
+    def abort(self) -> None:
+        """End it with the stacks of its threads in its log: for one that hangs."""
+        self.process.send_signal(signal.SIGABRT)
         self.process.wait(EXIT_TIMEOUT_S)
 
     def pause(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +98,24 @@ def run(scenario: Scenario, mode: Mode, seed: str, log_dir: Path) -> Outcome:
         with world:
             world.begin_traffic(length_s(steps) + AFTERWARDS_S)
             torment(world, steps)
-            world.wait_until_quiet()
+            with stacks_told(world):
+                world.wait_until_quiet()
             evidence = world.evidence()
     except (AssertionError, RuntimeError, OSError, KafkaException) as exc:
         world.note(f"broken off: {type(exc).__name__}")
         return Outcome(title, steps, world.diary, {"the run": [str(exc)]})
     return Outcome(title, steps, world.diary, all_wrong(evidence), measured(evidence))
+
+
+@contextlib.contextmanager
+def stacks_told(world: World) -> Iterator[None]:
+    """Whoever hangs says where, in its log."""
+    try:
+        yield
+    except AssertionError:
+        for member in world.group.present:
+            member.abort()
+        raise
 
 
 def torment(world: World, steps: Sequence[Step]) -> None:

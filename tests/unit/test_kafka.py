@@ -23,6 +23,7 @@ from worker.kafka import (
     consumer_config,
     meaning_of,
     producer_config,
+    raised_inside,
     reader_config,
     refuses_record,
     transactional_config,
@@ -101,6 +102,18 @@ def test_only_a_record_that_is_refused_for_itself_is_a_dead_letter() -> None:
 
 def test_an_exception_without_an_error_inside_is_unknown() -> None:
     assert meaning_of(KafkaException("?")) is None
+
+
+def test_a_system_error_says_what_the_client_raised_or_is_one() -> None:
+    inner, outer = (
+        KafkaException(KafkaError(KafkaError._FENCED)),
+        SystemError("returned a result with an exception set"),
+    )
+    assert raised_inside(inner) is inner
+    with pytest.raises(SystemError):
+        raised_inside(outer)
+    outer.__cause__ = inner
+    assert raised_inside(outer) is inner
 
 
 def test_a_property_librdkafka_does_not_know_is_refused_with_the_nearest_one() -> None:

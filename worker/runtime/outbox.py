@@ -7,11 +7,12 @@ topics may differ: TaskCorrupted.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 from worker.errors import ExitCode, Fatal, TaskCorrupted, WorkerError
-from worker.kafka import KafkaError, KafkaException, Message, error_of, refuses_record, translate
+from worker.kafka import KafkaError, KafkaException, Message, error_of, raised_inside, refuses_record, translate
 from worker.pipeline.record import Headers
 from worker.runtime.clients import Delivered, ProducerLike
 from worker.runtime.clock import Clock
@@ -86,7 +87,7 @@ class Outbox:
                 deadline = deadline or now + self._patience_s
                 if now > deadline:
                     raise TaskCorrupted(f"the producer's queue stayed full for {self._patience_s:.0f} s") from None
-                self._producer.poll(FULL_QUEUE_WAIT_S)
+                self._reported(lambda: self._producer.poll(FULL_QUEUE_WAIT_S))
             except KafkaException as exc:
                 if refuses_record(error_of(exc)):
                     raise TooLarge(f"refused for {outgoing.topic}: {exc}") from exc
@@ -119,7 +120,7 @@ class Outbox:
         Raises:
             TaskCorrupted, Fatal: a delivery failed.
         """
-        self._producer.poll(0)
+        self._reported(lambda: self._producer.poll(0))
         self._raise_failure()
 
     def flush(self, timeout_s: float) -> None:
@@ -128,7 +129,7 @@ class Outbox:
         Raises:
             TaskCorrupted, Fatal: a delivery failed, or the time was up.
         """
-        left = self._producer.flush(timeout_s)
+        left = self._reported(lambda: self._producer.flush(timeout_s))
         self._raise_failure()
         if left:
             raise TaskCorrupted(f"{left} records were not delivered within {timeout_s:.1f} s")
@@ -154,7 +155,8 @@ class Outbox:
     def abandon(self) -> None:
         """Drop what is queued: nothing more may reach the broker. The outbox cannot be used any more."""
         self._producer.purge()
-        self._producer.flush(0)
+        with contextlib.suppress(KafkaException, SystemError):  # it is dropped all the same
+            self._producer.flush(0)
 
     def discard(self) -> None:
         """Drop what is queued and begin with a fresh producer: nothing of the old one may reach the broker any more."""
@@ -162,6 +164,13 @@ class Outbox:
         self._failure = None
         self._refused = []
         self._producer = self._make_producer(self._delivered)
+
+    def _reported(self, call: Callable[[], int]) -> int:
+        """A call in which delivery reports come in, and what the client has to say of itself."""
+        try:
+            return call()
+        except (KafkaException, SystemError) as exc:
+            raise failure_of(raised_inside(exc), "delivering records") from exc
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

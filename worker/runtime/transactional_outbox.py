@@ -48,7 +48,7 @@ class Transactions:
         if self._is_ready:
             return
         try:
-            self._producer.init_transactions(READY_TIMEOUT_S)
+            self._bounded(lambda: self._producer.init_transactions(READY_TIMEOUT_S), READY_TIMEOUT_S)
         except KafkaException as exc:
             failure = translate(exc, "ending the last transaction", running=True)
             raise failure_of(exc, "ending the last transaction") if error_of(exc).fatal() else failure from exc
@@ -80,10 +80,7 @@ class Transactions:
         return self._producer.poll(timeout)
 
     def flush(self, timeout: float) -> int:
-        try:
-            return self._producer.flush(timeout)
-        except KafkaException as exc:
-            raise failure_of(exc, "delivering records") from exc
+        return self._producer.flush(timeout)
 
     def purge(self) -> None:
         self._producer.purge()
@@ -100,10 +97,7 @@ class Transactions:
         try:
             if not self.is_open:
                 self._begin()
-            bounded_call(lambda: self._commit(positions, group_metadata, timeout_s), timeout_s())
-        except NeverReturned:
-            self._is_stuck = True
-            raise TaskCorrupted("committing a transaction: the client does not come back from it") from None
+            self._bounded(lambda: self._commit(positions, group_metadata, timeout_s), timeout_s())
         except KafkaException as exc:
             failure = failure_of(exc, "committing a transaction")
             raise TaskMigrated(str(failure)) if error_of(exc).code() in NOT_A_MEMBER else failure from exc
@@ -113,16 +107,24 @@ class Transactions:
         self.is_open = False  # from here on only the broker knows: nothing to abort
         self._producer.commit_transaction(timeout_s())
 
+    def _bounded(self, call: Callable[[], None], timeout_s: float) -> None:
+        """Raises TaskCorrupted where the client does not come back: this producer must not be used any more."""
+        try:
+            bounded_call(call, timeout_s)
+        except NeverReturned:
+            self._is_stuck = True
+            raise TaskCorrupted("the client does not come back from a transaction") from None
+
     def abandon(self) -> None:
         """Take back what is open, as far as the broker answers at once, and drop what is queued."""
+        with contextlib.suppress(KafkaException, TaskCorrupted):
+            if self.is_open and not self._is_stuck:
+                self._bounded(lambda: self._producer.abort_transaction(ABORT_TIMEOUT_S), ABORT_TIMEOUT_S)
         if self._is_stuck:
             return  # every call would wait; the next producer fences this one
-        with contextlib.suppress(KafkaException):
-            if self.is_open:
-                self._producer.abort_transaction(ABORT_TIMEOUT_S)
         self.is_open = False
         self._producer.purge()
-        with contextlib.suppress(KafkaException):
+        with contextlib.suppress(KafkaException, SystemError):
             self._producer.flush(0)
 
 

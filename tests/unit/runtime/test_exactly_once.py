@@ -27,7 +27,7 @@ from tests.unit.runtime.member import (
 )
 from worker.context.session_memory import place_of
 from worker.errors import ExitCode, Fatal
-from worker.kafka import KafkaError
+from worker.kafka import KafkaError, KafkaException
 from worker.runtime import bounded_call
 
 LONG_S = 60_000.0
@@ -274,6 +274,26 @@ def test_a_commit_that_the_client_never_comes_back_from_is_done_anew(monkeypatch
     member.settle()
     over.set()
     assert aborts == [], "it would wait behind the other call"
+    assert member.count("restores_after_failure") == 1
+    assert seen_of_input(broker) == every_input(broker)
+    assert texts(broker) == ["Pay"]
+
+
+def test_a_fatal_error_that_comes_up_among_delivery_reports_is_done_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured: fenced by what the producer before had sent and nobody had waited for, told as a SystemError."""
+    flush = FakeTransactionalProducer.flush
+
+    def told_in_the_wrong_words(*_: object) -> int:
+        monkeypatch.setattr(FakeTransactionalProducer, "flush", flush)
+        fenced = KafkaException(KafkaError(KafkaError._FENCED, "fenced", True))
+        raise SystemError("returned a result with an exception set") from fenced
+
+    broker = new_broker()
+    member = new_member(broker)
+    member.turn(3)
+    monkeypatch.setattr(FakeTransactionalProducer, "flush", told_in_the_wrong_words)
+    send(broker)
+    member.settle()
     assert member.count("restores_after_failure") == 1
     assert seen_of_input(broker) == every_input(broker)
     assert texts(broker) == ["Pay"]
