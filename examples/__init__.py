@@ -1,0 +1,1 @@
+"""Services that use this one, short enough to read."""
