@@ -171,7 +171,7 @@ class MavenKafka:
     def __init__(
         self, settings: Mapping[str, str] | None = None, *, port: int | None = None, cluster_id: str | None = None
     ) -> None:
-        self._libs = _jars()
+        self._libs = kafka_jars()
         self._dir = Path(tempfile.mkdtemp(prefix="kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port or free_port()
@@ -285,18 +285,13 @@ class MavenKafka:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
 
 
-def require_maven_kafka() -> None:
-    """Returns where a MavenKafka can be had. Raises NoBrokerError."""
-    _jars()
-
-
 def new_cluster_id() -> str:
     """What all nodes of one cluster are formatted with."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def _jars() -> Path:
-    """The folder of Kafka's jars; Maven fetches them once per checkout and version."""
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars; Maven fetches them once per checkout and version. Raises NoBrokerError."""
     java = shutil.which("java")
     if java is None:
         raise NoBrokerError("no java on the PATH")

@@ -1,19 +1,29 @@
-"""Brokers and names for tests that need a real Apache Kafka, and one loud line when there is none."""
+"""Brokers and names for tests that need a real Apache Kafka, a browser for those of the page, and one loud line when
+there is none."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests.brokers import HOW_TO_GET_ONE, Found, MavenKafka, NoBrokerError, find_broker, require_maven_kafka
+from tests import brokers, browsers
+from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_jars
+from tests.browsers import NoBrowserError, chromium
 
-_BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers"})
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+_BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers", "java_kafka"})
 _FOUND = pytest.StashKey[Found]()
-_MISSING = pytest.StashKey[str]()
+_MISSING = pytest.StashKey[dict[str, str]]()
+_HOW_TO_GET = {"Kafka": brokers.HOW_TO_GET_ONE, "Chromium": browsers.HOW_TO_GET_ONE}
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +34,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
             request.config.stash[_FOUND] = found
             yield found.bootstrap_servers
     except NoBrokerError as missing:
-        _give_up(request.config, missing)
+        _give_up(request.config, "Kafka", missing)
 
 
 @pytest.fixture
@@ -33,7 +43,7 @@ def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
     try:
         broker = MavenKafka()
     except NoBrokerError as missing:
-        _give_up(request.config, missing)
+        _give_up(request.config, "Kafka", missing)
     with broker:
         broker.start()
         yield broker
@@ -43,9 +53,30 @@ def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
 def private_brokers(request: pytest.FixtureRequest) -> None:
     """The test starts brokers of its own, as it needs them. By Maven and Java only."""
     try:
-        require_maven_kafka()
+        kafka_jars()
     except NoBrokerError as missing:
-        _give_up(request.config, missing)
+        _give_up(request.config, "Kafka", missing)
+
+
+@pytest.fixture(scope="session")
+def java_kafka(request: pytest.FixtureRequest) -> Path:
+    """The folder of Kafka's jars, where there is a Java that compiles."""
+    if shutil.which("javac") is None:
+        _give_up(request.config, "Kafka", NoBrokerError("no javac on the PATH"))
+    try:
+        return kafka_jars()
+    except NoBrokerError as missing:
+        _give_up(request.config, "Kafka", missing)
+
+
+@pytest.fixture(scope="module")
+def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
+    """A Chromium without a window, for one module: other modules run loops of their own."""
+    try:
+        with chromium() as found:
+            yield found
+    except NoBrowserError as missing:
+        _give_up(request.config, "Chromium", missing)
 
 
 @pytest.fixture
@@ -56,13 +87,13 @@ def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
     return lambda name: f"{test}-{run}-{name}"
 
 
-def _give_up(config: pytest.Config, missing: NoBrokerError) -> None:
+def _give_up(config: pytest.Config, what: str, missing: Exception) -> NoReturn:
     """Skip; in CI fail, because there a test that never runs looks like one that passes."""
-    config.stash[_MISSING] = str(missing)
-    message = f"no Kafka: {missing}"
+    config.stash.setdefault(_MISSING, {})[what] = str(missing)
+    message = f"no {what}: {missing}"
     if os.environ.get("CI", "").lower() in ("", "0", "false"):
         pytest.skip(message)
-    pytest.fail(f"{message}; in CI this is a failure: {HOW_TO_GET_ONE}", pytrace=False)
+    pytest.fail(f"{message}; in CI this is a failure: {_HOW_TO_GET[what]}", pytrace=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,11 +109,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which broker the tests ran on, or how to get one."""
+    """Say which broker the tests ran on, or how to get one, or a browser."""
     found = config.stash.get(_FOUND, None)
     if found is not None:
         terminalreporter.write_line(f"Kafka at {found.bootstrap_servers} ({found.origin})")
-    missing = config.stash.get(_MISSING, None)
-    if missing is not None:
-        line = f"TESTS ON A REAL KAFKA WERE SKIPPED ({missing}). To run them: {HOW_TO_GET_ONE}."
+    for what, missing in config.stash.get(_MISSING, {}).items():
+        line = f"TESTS ON A REAL {what.upper()} WERE SKIPPED ({missing}). To run them: {_HOW_TO_GET[what]}."
         terminalreporter.write_line(line, red=True, bold=True)

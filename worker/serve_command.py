@@ -26,6 +26,7 @@ def serve(
 
     GET /context?user_id=…&query=…   what is known of a user, and the query as a prompt
     GET /stream?user_id=…            the same after every change, as server-sent events
+    GET /                            a page: look up a user and watch
     GET /docs, /healthz, /readyz, /metrics
 
     Whoever reads needs the bearer token in WORKER_READ_TOKEN, or in the file that WORKER_READ_TOKEN_FILE names. Without

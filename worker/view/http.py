@@ -21,6 +21,7 @@ from worker.view.async_view import AsyncUserContextView
 from worker.view.docs_page import docs_page
 from worker.view.http_metrics import CONTENT_TYPE, HttpMetrics
 from worker.view.http_shell import Shell
+from worker.view.page import add_page
 from worker.view.status import ViewStatus
 from worker.view.streams import Question, StreamPolicy, Streams
 from worker.view.tokens import Tokens, matches
@@ -186,6 +187,7 @@ def create_app(view: AsyncUserContextView, policy: HttpPolicy) -> Shell:
     app.get("/metrics", responses=text, response_class=Response)(service.metrics_text)
     page = docs_page(app.openapi())
     app.get("/docs", include_in_schema=False)(lambda: HTMLResponse(page))
+    add_page(app)
     return Shell(app, service.metrics, service.streams, policy.hosts)
 
 

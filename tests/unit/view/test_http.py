@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -256,6 +257,21 @@ def test_no_answer_is_kept_or_framed_and_nothing_is_loaded_from_elsewhere(chat: 
     assert "GET /context/{user_id}" in page
     assert "://" not in page
     assert "<script" not in page
+
+
+def test_the_page_needs_no_token_and_loads_its_own_files_alone(chat: Chat) -> None:
+    app = app_of(chat, HttpPolicy(Tokens(READ)))
+    page = get(app, "/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for name, kind in re.findall(r'(?:src|href)="([^"]+)"(?: type="([^"]+)")?', page.text):
+        assert get(app, f"/{name}").status_code == 200
+        assert kind in {"", "module", get(app, f"/{name}").headers["content-type"]}
+    assert get(app, "/page.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    for path in ("/", "/page.js", "/page.css", "/docs", "/docs.css"):
+        answer = get(app, path)
+        assert "://" not in answer.text
+        assert "unsafe" not in answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; " in page.headers["content-security-policy"]
 
 
 def test_metrics_count_by_route_and_name_nobody(chat: Chat) -> None:
