@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.errors import Fatal, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaException, TopicPartition
-from worker.pipeline.restore_point import RestorePoint, decode
+from worker.pipeline.restore_point import RestorePoint
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
@@ -31,7 +31,8 @@ class Assignment:
 
     `before_assign` is called with each assignment: partitions may have been added. `restore_s` says for a topic how far
     before the committed offset a restore begins where no restore point was committed; None = at the start of the log.
-    `asks_broker`: after a failure only the broker knows what is committed.
+    `asks_broker`: after a failure only the broker knows what is committed, because a commit that failed here may have
+    got through.
     """
 
     def __init__(
@@ -146,20 +147,12 @@ class Assignment:
             KafkaException: a partition cannot be rewound.
             Retriable, TaskMigrated, TaskCorrupted, Fatal: it is not known what is committed.
         """
-        asked = self._asked(consumer)
+        asked = self._starts(consumer, list(self.tasks)) if self._asks_broker else {}
         for task_id, task in list(self.tasks.items()):
             self._drop([task])
-            start = task.restart(asked.get(task_id) or _known(task))
+            start = asked.get(task_id) or task.restart()
             self.tasks[task_id] = self._new_task(task_id, start)
             consumer.seek(TopicPartition(*task_id, start.point.offset))
-
-    def _asked(self, consumer: ConsumerLike) -> dict[TaskId, Committed]:
-        """What the broker says is committed, where a commit may have got through that failed here."""
-        if not self._asks_broker or not self.tasks:
-            return {}
-        self._outbox.prepare()
-        found = self._offsets.committed(consumer, self.tasks)
-        return {task_id: committed for task_id, committed in found.items() if committed.next_offset is not None}
 
     def drop_all(self) -> None:
         """Close everything dirty."""
@@ -208,10 +201,6 @@ class Assignment:
         for task in tasks:
             task.move(TaskState.CLOSED)
             del self.tasks[task.id]
-
-
-def _known(task: Task) -> Committed:
-    return Committed(task.committed.next_offset, decode(task.committed.metadata))
 
 
 def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:

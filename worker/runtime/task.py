@@ -30,12 +30,12 @@ from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.reading import read_arrival
 from worker.pipeline.record import SourceRecord
-from worker.pipeline.restore_point import RestorePoint, encode
+from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.runtime.clients import headers_of
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing, TooLarge
 from worker.runtime.received import source_record, timestamp_of
-from worker.runtime.restore import Committed, Start
+from worker.runtime.restore import Start
 from worker.runtime.router import Router
 
 TopicName = str
@@ -100,11 +100,10 @@ class Task:
     def position(self) -> Position:
         return Position(self.stage.next_offset, encode(self.stage.restore_point()))
 
-    def restart(self, committed: Committed) -> Start:
-        """The start of the task that takes this one's place after a failure."""
-        next_offset = committed.next_offset
-        assert next_offset is not None
-        point = committed.point or RestorePoint(next_offset)
+    def restart(self) -> Start:
+        """The start of the task that takes this one's place after a failure: from what is known to be committed."""
+        next_offset, metadata = self.committed
+        point = decode(metadata) or RestorePoint(next_offset)
         return Start(point, next_offset, max(self.start.end, self.stage.next_offset))
 
 

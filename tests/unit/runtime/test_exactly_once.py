@@ -256,6 +256,19 @@ def test_a_commit_that_did_not_happen_is_done_anew(code: int) -> None:
     assert texts(broker) == ["Pay"]
 
 
+def test_what_fails_before_the_first_commit_begins_again_where_the_task_began() -> None:
+    """The offset was moved by another tool: what is committed says nothing of where to restore from."""
+    broker = new_broker()
+    send(broker, text="first")
+    send(broker, user=None, text="second")
+    broker.commits[INPUT, 0] = Stored(1, None)
+    broker.refuse_transactions.append(KafkaError._TIMED_OUT)
+    member = new_member(broker)
+    member.settle()
+    assert member.count("restores_after_failure") == 1
+    assert texts(broker) == ["second"]
+
+
 def test_a_commit_that_the_client_never_comes_back_from_is_done_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured with a broker that was killed: the call waited for minutes, whatever time it was given."""
     monkeypatch.setattr(bounded_call, "GRACE_S", 0.0)
