@@ -60,6 +60,7 @@ class TransactionalCheckpoint(Checkpoint):
         Raises:
             TaskCorrupted, TaskMigrated, Fatal: it is not known to be committed.
         """
+        discarded = self._transactions.discarded
         while True:
             try:
                 self._transact(consumer, tasks, deadline)
@@ -67,6 +68,8 @@ class TransactionalCheckpoint(Checkpoint):
                 if self._clock.monotonic() > deadline:
                     raise TaskCorrupted("the group did not come to rest for the last commit") from exc
                 consumer.poll(COMMIT_POLL_S)
+                if self._transactions.discarded != discarded:  # the positions of all tasks stand for what was in it
+                    raise TaskCorrupted("a rebalance took the last transaction with it") from exc
             else:
                 return
 

@@ -146,6 +146,7 @@ class TransactionalOutbox(Outbox):
     ) -> None:
         self._make_transactional = make_producer
         self._one_by_one = False
+        self.discarded = 0  # how often
         super().__init__(self._make, may_produce, dict(limits), clock, patience_s)
 
     def _make(self, delivered: Delivered) -> ProducerLike:
@@ -182,6 +183,7 @@ class TransactionalOutbox(Outbox):
     def discard(self) -> None:
         self.abandon()
         self._learn(self.take_refused())
+        self.discarded += 1
         super().discard()
 
     def _learn(self, refused: list[Outgoing]) -> None:

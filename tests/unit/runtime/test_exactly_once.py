@@ -451,6 +451,27 @@ def test_the_last_checkpoint_commits_what_is_open() -> None:
     assert committed(broker) == 1
 
 
+@pytest.mark.parametrize("event", ["revoke", "lose"])
+def test_a_last_transaction_that_a_rebalance_took_back_is_no_clean_end(event: str) -> None:
+    """What is left would commit the positions of payloads whose records went with it."""
+    broker = new_broker(partitions=2)
+    member = new_member(broker, commit_interval_s=3.0)
+    member.turn()
+    send(broker, partition=0)
+    send(broker, "ps_2", partition=1)
+    member.turn()
+    broker.refuse_commits.extend([KafkaError.REBALANCE_IN_PROGRESS] * 2)
+    getattr(member.consumer, event)((INPUT, 1))
+    member.loop.stop()
+    with pytest.raises(Fatal) as raised:
+        member.loop.work()
+    assert raised.value.exit_code is ExitCode.UNCLEAN_STOP
+    member.service.close()
+    assert broker.records(HOP) == []
+    new_member(broker).settle()
+    assert seen_of_input(broker) == every_input(broker)
+
+
 def test_a_process_that_ends_for_a_fault_takes_back_what_is_open() -> None:
     broker = new_broker()
     member = new_member(broker, dlq_max_ratio=0.5)
