@@ -100,7 +100,7 @@ class Assignment:
         began = self._clock.monotonic()
         try:
             if tasks:
-                self._checkpoint.make_and_wait(consumer, self.tasks.values(), self._close_timeout_s)
+                self._commit(consumer)
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
             log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
             self._discard_output()
@@ -110,6 +110,11 @@ class Assignment:
         self._let_go(consumer, partitions)
         if partitions:
             log.info("revoked %s in %.0f ms", _names(partitions), (self._clock.monotonic() - began) * 1000)
+
+    def _commit(self, consumer: Any) -> None:
+        if self._failure is not None:
+            raise TaskCorrupted("a callback failed before, and what is remembered may not be on the topics")
+        self._checkpoint.make_and_wait(consumer, self.tasks.values(), self._close_timeout_s)
 
     def lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Close dirty: others own the partitions by now, so nothing more of them may go out."""

@@ -19,7 +19,7 @@ from tests.unit.runtime.member import (
     texts,
 )
 from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated
-from worker.kafka import KafkaError, TopicPartition
+from worker.kafka import KafkaError, TopicPartition, murmur2
 from worker.runtime.task import TaskState
 
 
@@ -90,6 +90,26 @@ def test_a_checkpoint_that_fails_while_revoked_commits_nothing_and_leaves_nothin
     member.settle()
     assert b"stale" not in broker.newest(OUTPUT).values()
     assert committed(broker, INPUT, 0) is None
+
+
+def test_after_a_checkpoint_that_failed_the_next_revoked_partition_is_not_committed_either() -> None:
+    """Both may come within one poll, and the first one dropped what the second partition had yet to deliver."""
+    broker = new_broker(partitions=2)
+    member = FakeMember(broker, publish_interval_ms=60_000, commit_interval_s=60)
+    member.turn(2)
+    send(broker)
+    member.turn(4)
+    home = murmur2(b"amelie", 2)
+    broker.is_down = True
+    member.consumer.revoke((HOP, 1 - home))
+    member.consumer._events.append(lambda: setattr(broker, "is_down", False))
+    member.consumer.revoke((HOP, home))
+    member.turn()
+    assert broker.records(OUTPUT) == []
+    assert committed(broker, HOP, home) is None
+    member.consumer.assign((HOP, home))
+    member.settle()
+    assert member.tasks.keys() == {(INPUT, 0), (INPUT, 1), (HOP, home)}
 
 
 def test_what_ends_the_process_is_told_also_when_it_comes_up_while_revoked() -> None:
