@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class TopicOf(NamedTuple):
     """What is known of a topic."""
 
     partitions: dict[int, None]
+    error: KafkaError | None = None
 
 
 class Metadata(NamedTuple):
@@ -70,6 +72,7 @@ class FakeAdmin:
 
     def __init__(self, broker: FakeBroker) -> None:
         self.is_stale = False
+        self.unknown_topics: deque[int] = deque()  # error codes for the next questions about topics
         self._broker = broker
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> object:
@@ -78,6 +81,9 @@ class FakeAdmin:
             raise KafkaException(kafka_error(KafkaError._TRANSPORT))
         self.is_stale = False
         names = {name for name, _ in self._broker.logs} if topic is None else {topic}
+        if self.unknown_topics:
+            error = kafka_error(self.unknown_topics.popleft())
+            return Metadata({name: TopicOf({}, error) for name in names})
         return Metadata({name: TopicOf(dict.fromkeys(range(self._broker.partitions(name)))) for name in names})
 
     def list_offsets(

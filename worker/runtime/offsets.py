@@ -77,8 +77,13 @@ class Offsets:
         Raises:
             Retriable, Fatal: nobody answers.
         """
-        answer = self._ask("counting partitions", lambda: self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S))
-        return len(answer.topics[topic].partitions)
+        return self._ask("counting partitions", lambda: self._count_partitions(topic))
+
+    def _count_partitions(self, topic: str) -> int:
+        found = self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic]
+        if found.error is not None:  # it comes with no partitions at all, however many there are
+            raise KafkaException(found.error)
+        return len(found.partitions)
 
     def bounds(self, ids: Iterable[TaskId]) -> dict[TaskId, LogBounds]:
         """What the logs hold. The end is the high watermark, also where a transaction is open.

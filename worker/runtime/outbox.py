@@ -199,6 +199,7 @@ class Outbox:
 def failure_of(exc: KafkaException | KafkaError, doing: str) -> WorkerError:
     """What a record that did not get through means: a fresh producer and a restore, unless no producer can help."""
     failure = translate(exc, doing, running=True)
-    if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.CLIENT_FATAL:
+    is_new = error_of(exc).code() == KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - added since this one last looked
+    if isinstance(failure, Fatal) and failure.exit_code is not ExitCode.CLIENT_FATAL and not is_new:
         return failure
     return TaskCorrupted(str(failure))

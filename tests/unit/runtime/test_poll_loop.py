@@ -211,6 +211,20 @@ def test_after_a_failed_delivery_everything_is_restored_from_what_is_committed(c
     assert member.count("restores_after_failure") > 0
 
 
+def test_a_partition_that_the_producer_has_not_heard_of_is_known_to_the_next_one() -> None:
+    """The loop counts partitions at each assignment, a producer once in a minute."""
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.turn()
+    broker.refuse_deliveries[HOP] = KafkaError._UNKNOWN_PARTITION
+    send(broker)
+    member.turn(2)
+    broker.refuse_deliveries.clear()
+    member.settle()
+    assert texts(broker) == ["Pay"]
+    assert len(member.clients.producers) > 1
+
+
 def test_the_waits_between_failures_grow_and_are_bounded() -> None:
     broker = new_broker()
     member = FakeMember(broker)
