@@ -18,9 +18,8 @@ SOURCE_PARTITION = "dlq.source.partition"
 SOURCE_OFFSET = "dlq.source.offset"
 SOURCE_TIMESTAMP = "dlq.source.timestamp"  # of the record, in Unix milliseconds; left out when it had none
 SOFTWARE_VERSION = "dlq.software.version"
-VALUE_OMITTED_BYTES = (
-    "dlq.value_omitted_bytes"  # the value was left out because even the dead letter did not fit: its size
-)
+# the value was left out because even the dead letter did not fit: its size; 0: it was not kept
+VALUE_OMITTED_BYTES = "dlq.value_omitted_bytes"
 RETRIES = "dlq.retries"  # how often the record was sent again; left out when never
 
 NAMES = frozenset(

@@ -61,6 +61,7 @@ class DeadLetters:
             source_timestamp_ms=None if source.timestamp is None else round(source.timestamp * 1000),
             software_version=self._software_version,
             retries=retries_of(source.headers or ()),
+            value_omitted_bytes=0 if source.value is None and source.partition >= 0 else None,  # it was not kept
         )
         self._send(Outgoing(self._topic, source.key, source.value, letter.to_headers(source.headers or ())))
 

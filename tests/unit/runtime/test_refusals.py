@@ -90,6 +90,7 @@ def test_a_refused_record_whose_source_is_not_kept_says_at_least_where_it_came_f
     [(letter, key, value)] = dead_letters(broker)
     assert (letter.source_partition, letter.source_offset) == (1, 1)
     assert (key, value) == (None, None), "our own form is nothing to send again"
+    assert letter.value_omitted_bytes == 0, "and neither is a null value: a retry leaves it alone"
     assert texts(broker) == ["Pay"]
 
 
