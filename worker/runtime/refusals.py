@@ -1,6 +1,7 @@
 """Records that the broker refused for themselves, or for a neighbour in their batch: who was it?
 
-Each is sent again alone. What is refused alone is a dead letter, never a reason to restore: the partition goes on.
+Each is sent again alone, and of a record with many payloads then each of those. What is refused alone is a dead letter,
+never a reason to restore: the partition goes on.
 """
 
 from __future__ import annotations
