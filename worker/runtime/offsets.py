@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from worker.context.session_memory import NEVER
-from worker.errors import Retriable
+from worker.errors import ExitCode, Fatal, Retriable, WorkerError
 from worker.kafka import (
     OFFSET_INVALID,
     TIMESTAMP_NOT_AVAILABLE,
@@ -162,6 +162,13 @@ class Offsets:
                 return question()
             except KafkaException as exc:
                 failure = translate(exc, doing, running=True)
-                if self._clock.monotonic() > deadline or not isinstance(failure, Retriable):
+                if self._clock.monotonic() > deadline or not _may_pass(failure):
                     raise failure from exc
                 self._clock.sleep(RETRY_S)
+
+
+def _may_pass(failure: WorkerError) -> bool:
+    """Also a topic that is missing: a broker that has just come up, or a topic that has, may be a moment behind."""
+    return isinstance(failure, Retriable) or (
+        isinstance(failure, Fatal) and failure.exit_code is ExitCode.TOPIC_MISSING
+    )

@@ -190,12 +190,13 @@ def test_a_leader_that_changed_since_the_client_looked_is_found_again() -> None:
     assert member.count("restores_after_failure") == 0
 
 
-def test_a_topic_of_which_the_broker_knows_nothing_for_a_moment_is_asked_for_again() -> None:
+@pytest.mark.parametrize("code", [KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART])
+def test_a_topic_of_which_the_broker_knows_nothing_for_a_moment_is_asked_for_again(code: int) -> None:
     """Such an answer comes with no partitions, and a payload has to go to one of them."""
     broker = new_broker()
     send(broker)
     member = FakeMember(broker)
-    member.clients.admin.unknown_topics.extend([KafkaError.LEADER_NOT_AVAILABLE] * 3)
+    member.clients.admin.unknown_topics.extend([code] * 3)
     member.settle()
     assert texts(broker) == ["Pay"]
     assert member.count("restores_after_failure") == 0
