@@ -192,6 +192,8 @@ def test_one_users_actions_never_stand_under_another(chat: Chat, page: Page) -> 
     expect(page.locator(".what")).to_have_text(["ann's"])
     look_up(page, "bob")
     expect(page.locator(".what")).to_have_text(["bob's"])
+    metrics = page.url.partition("#")[0] + "metrics"
+    wait_until(lambda: "http_streams 1.0" in page.request.get(metrics).text(), "it listens to one user alone")
     write(chat, "ann", 2, did(chat, "shared", "ann's", "ann's second"))
     write(chat, "bob", 2, did(chat, "shared", "bob's", "bob's second"))
     expect(page.locator(".what")).to_have_text(["bob's second", "bob's"])
