@@ -19,7 +19,7 @@ from worker.pipeline.repartition import Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 
 HARD_SESSIONS_FACTOR = 10  # sessions kept per user, in multiples of those a record shows
-SEGMENTS_PER_RETENTION = 64  # the restore offset is at most a 64th of the retention too old
+SEGMENTS_PER_RETENTION = 64  # the restore offset and what is remembered are at most a 64th of the retention too old
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,14 @@ class UserPolicy:
 class User(UserMemory[bytes]):
     """A user's memory, and where their record stands."""
 
-    __slots__ = ("expiry_due", "fading_due", "is_out", "mark", "version")
+    __slots__ = ("expiry_due", "fading_due", "forgotten_before", "is_out", "mark", "version")
 
     def __init__(self) -> None:
         super().__init__()
         self.mark = NEVER  # a reset: what happened up to here is ignored
         self.version = -1  # the highest offset of any record of this user
         self.is_out = False  # a record that is not null may stand on the output topic
+        self.forgotten_before = NEVER  # payloads older than that were dropped
         self.expiry_due = False  # is in the queue of those that may expire
         self.fading_due = False  # is in the queue of those that may be forgotten
 
@@ -262,8 +263,10 @@ class ByUser:
         return True
 
     def _render(self, user_id: str, clock: float) -> bytes | None:
-        user = self._users[user_id]
-        user.forget_before(self.stream_time - self._policy.retention_s)
+        user, oldest = self._users[user_id], self.stream_time - self._policy.retention_s
+        if oldest - user.forgotten_before > self._policy.retention_s / SEGMENTS_PER_RETENTION:  # not with every record
+            user.forget_before(oldest)
+            user.forgotten_before = oldest
         user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
         if user.is_out:
             self._await_expiry(user_id, user)
