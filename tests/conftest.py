@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from tests import brokers, browsers
+from tests import prometheus as prometheus_program
 from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_jars
 from tests.browsers import NoBrowserError, chromium
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 _BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers", "java_kafka"})
 _FOUND = pytest.StashKey[Found]()
 _MISSING = pytest.StashKey[dict[str, str]]()
-_HOW_TO_GET = {"Kafka": brokers.HOW_TO_GET_ONE, "Chromium": browsers.HOW_TO_GET_ONE}
+_HOW_TO_GET = {
+    "Kafka": brokers.HOW_TO_GET_ONE,
+    "Chromium": browsers.HOW_TO_GET_ONE,
+    "Prometheus": prometheus_program.HOW_TO_GET_IT,
+}
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +82,17 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
             yield found
     except NoBrowserError as missing:
         _give_up(request.config, "Chromium", missing)
+
+
+@pytest.fixture
+def prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[prometheus_program.Prometheus]:
+    """A Prometheus that is not started yet."""
+    try:
+        program = prometheus_program.Prometheus(tmp_path)
+    except prometheus_program.NoPrometheusError as missing:
+        _give_up(request.config, "Prometheus", missing)
+    with program:
+        yield program
 
 
 @pytest.fixture

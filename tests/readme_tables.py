@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.errors import ExitCode
+from worker.metrics import metrics_table
 from worker.settings import settings_table
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,7 +24,11 @@ def exit_codes_table() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings_table, "exit codes": exit_codes_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "exit codes": exit_codes_table,
+    "metrics": metrics_table,
+}
 
 
 def fill_in(text: str) -> str:

@@ -6,11 +6,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 
+from worker.client_statistics import ClientStatistics
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Admin
 from worker.kafka_clients import KafkaClients
+from worker.loop_watch import LoopWatch
 from worker.metrics import Metrics
 from worker.policies import link_policy, user_policy
 from worker.runtime.assignment import Assignment
@@ -53,9 +56,17 @@ def run_service(settings: Settings) -> ExitCode:
     report = ensure_topics(admin, settings)
     for warning in report.warnings:
         log.warning("%s", warning)
-    service = Service(settings, report, KafkaClients(settings, admin, report), clock)
-    log.info("started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic)
-    run_member(service)
+    statistics = ClientStatistics() if settings.http_address else None
+    service = Service(settings, report, KafkaClients(settings, admin, report, statistics), clock)
+    with ExitStack() as stack:
+        if statistics is not None:
+            from worker.observed import observe  # noqa: PLC0415 - whoever does not listen needs none of it
+
+            stack.enter_context(observe(service, settings, statistics))
+        log.info(
+            "started: group %s reads %s and %s", settings.group_id, settings.input_topic, settings.repartition_topic
+        )
+        run_member(service)
     return ExitCode.OK
 
 
@@ -68,7 +79,8 @@ def run_member(service: Service) -> None:
     failure: Fatal | None = None
     with StopSignals(service.loop.stop, STOP_DEADLINE_S):
         try:
-            service.loop.run()
+            with LoopWatch(lambda: service.loop.last_turn, service.stuck_after_s):
+                service.loop.run()
         except Fatal as exc:
             failure = exc
         finally:
@@ -83,12 +95,16 @@ def run_member(service: Service) -> None:
 
 
 class Service:
-    """All parts of one member, wired."""
+    """All parts of one member, wired.
+
+    `longest_turn_s`: what the loop may take for one turn while a broker is away; beyond it something is wrong, and
+    `stuck_after_s` ends it.
+    """
 
     def __init__(self, settings: Settings, report: TopicReport, clients: Clients, clock: Clock) -> None:
         self.metrics = Metrics()
+        self.clock = clock
         self._settings = settings
-        self._clock = clock
         policy = _loop_policy(settings)
         limits = {topic.name: topic.max_message_bytes for topic in report.topics.values()}
         self._outbox = self._make_outbox(clients, lambda: ownership.check(), limits)  # noqa: PLW0108 - it is made below
@@ -107,6 +123,7 @@ class Service:
             checkpoint,
             self._outbox,
             clock,
+            self.metrics,
             before_assign=lambda: router.spread_over(offsets.partitions(settings.repartition_topic)),
             restore_s=_restore_by_time_s(settings),
             close_timeout_s=policy.flush_timeout_s,
@@ -116,17 +133,20 @@ class Service:
         self.loop = PollLoop(
             policy, self._consumer, assignment, ownership, checkpoint, self._outbox, router, clock, self.metrics
         )
+        self.assignment = assignment
+        self.longest_turn_s = policy.session_timeout_s + policy.flush_timeout_s + PATIENCE_WITH_TRANSACTIONS_S
+        self.stuck_after_s = self.longest_turn_s + settings.stall_timeout_s
 
     def _make_outbox(self, clients: Clients, may_produce: Callable[[], None], limits: dict[str, int]) -> Outbox:
         patience_s = _loop_policy(self._settings).flush_timeout_s
         if self._settings.is_exactly_once:
-            return TransactionalOutbox(clients.transactional_producer, may_produce, limits, self._clock, patience_s)
-        return Outbox(clients.producer, may_produce, limits, self._clock, patience_s)
+            return TransactionalOutbox(clients.transactional_producer, may_produce, limits, self.clock, patience_s)
+        return Outbox(clients.producer, may_produce, limits, self.clock, patience_s)
 
     def _make_checkpoint(self, refusals: Refusals) -> Checkpoint:
         if isinstance(self._outbox, TransactionalOutbox):
-            return TransactionalCheckpoint(self._outbox, self._clock, self.metrics)
-        return Checkpoint(self._outbox, refusals.settle, self._clock, self.metrics)
+            return TransactionalCheckpoint(self._outbox, self.clock, self.metrics)
+        return Checkpoint(self._outbox, refusals.settle, self.clock, self.metrics)
 
     def _make_channels(self, repartition: Topic) -> Channels:
         settings = self._settings
@@ -149,7 +169,7 @@ class Service:
             self.metrics.add("clamped_starts")
         if task_id[0] == self._settings.input_topic:
             return SessionTask(task_id, start, self._link_policy, self._settings.max_clock_skew_s, self._channels)
-        return UserTask(task_id, start, self._user_policy, self._channels, self._clock.wall())
+        return UserTask(task_id, start, self._user_policy, self._channels, self.clock.wall())
 
     def close(self) -> bool:
         """Leave the group; False when the client hangs: without a broker that may be for ever, so it gets a thread."""

@@ -94,6 +94,7 @@ def run(settings: Settings) -> ExitCode:
       13 no right                    14 a form of another version
       15 no progress                 16 dead letters
       17 the client gave up          18 no clean stop
+      20 the loop was stuck
     """
     from worker.app import run_service  # noqa: PLC0415 - other commands need none of it
 

@@ -34,6 +34,7 @@ class ExitCode(IntEnum):
     CLIENT_FATAL = 17  # the Kafka client says that it cannot go on (fenced, or a fatal error)
     UNCLEAN_STOP = 18  # asked to stop, but the last checkpoint could not be made in time
     GROUP_IS_LIVE = 19  # `replay`: the group has members; it works on a group that nobody is in
+    STUCK = 20  # the loop did not come round any more; the stacks of all threads are in the log
     INTERRUPTED = 130  # Ctrl-C in a command that is not the service, or a no to its question
     OUTPUT_CLOSED = 141  # whoever read stdout went away (`head` had enough): as other tools end then
 

@@ -43,7 +43,6 @@ from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrate
 from worker.kafka_config import (
     ClientConfig,
     admin_config,
-    client_log,
     consumer_config,
     producer_config,
     reader_config,
@@ -80,7 +79,6 @@ __all__ = [  # the rest of the project imports these from here
     "TopicMetadata",
     "TopicPartition",
     "admin_config",
-    "client_log",
     "consumer_config",
     "libversion",
     "murmur2",

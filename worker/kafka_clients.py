@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from worker.client_statistics import STATISTICS_MS, ClientStatistics
 from worker.kafka import (
     Admin,
     Consumer,
@@ -42,8 +43,11 @@ SAY_AGAIN_S = 30.0
 class KafkaClients:
     """Makes the clients. A wrong property shows when the first client is made: Fatal."""
 
-    def __init__(self, settings: Settings, admin: Admin, report: TopicReport) -> None:
+    def __init__(
+        self, settings: Settings, admin: Admin, report: TopicReport, statistics: ClientStatistics | None = None
+    ) -> None:
         self.admin = admin
+        self._statistics = statistics
         self._settings = settings
         limits = [topic.max_message_bytes for topic in report.topics.values()]
         self._largest_record_bytes = max(limits)
@@ -54,7 +58,8 @@ class KafkaClients:
         """The group's consumer; it joins when it subscribes."""
         try:
             callbacks = {"on_commit": on_commit, "error_cb": Unreachable()}
-            return cast(ConsumerLike, Consumer({**consumer_config(self._settings), **callbacks}))
+            config = consumer_config(self._settings)
+            return cast(ConsumerLike, Consumer({**self._watched("consumer"), **config, **callbacks}))
         except KafkaException as exc:
             raise translate(exc, "setting up the consumer") from exc
 
@@ -72,9 +77,15 @@ class KafkaClients:
             self._settings, max_message_bytes=self._largest_record_bytes, batch_bytes=self._batch_bytes
         )
         try:
-            return Producer({**config, **more, "on_delivery": on_delivery})
+            return Producer({**self._watched("producer"), **config, **more, "on_delivery": on_delivery})
         except KafkaException as exc:
             raise translate(exc, "setting up the producer") from exc
+
+    def _watched(self, client: str) -> dict[str, object]:
+        """What makes a client tell of itself, where anybody wants to know."""
+        if self._statistics is None:
+            return {}
+        return {"statistics.interval.ms": STATISTICS_MS, "stats_cb": self._statistics.keeper(client)}
 
     def reader(self) -> ReaderLike:
         """A consumer outside of the group."""

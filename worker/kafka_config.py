@@ -1,4 +1,4 @@
-"""The configuration of every client, and the log of librdkafka's own lines.
+"""The configuration of every client.
 
 Values follow from measurements with librdkafka 2.16 and Kafka 4.4 (worker/DESIGN.md). A property that the operator gave
 wins over a default here; those that the promise depends on never come this far (`worker.kafka_properties`).
@@ -6,13 +6,12 @@ wins over a default here; those that the promise depends on never come this far 
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
-from collections.abc import Callable
 from typing import Any
 
 from worker import kafka_properties
+from worker.client_log import client_log, transactions_log
 from worker.settings import Settings, reveal
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_000_000  # librdkafka's; below the broker's default of 1 048 588
@@ -126,45 +125,3 @@ def _client(settings: Settings, config: dict[str, Any], *, without: frozenset[st
     if "debug" not in result:  # librdkafka's debug lines through a logger can keep poll() from ever returning
         result["logger"] = client_log()
     return result
-
-
-# --- librdkafka's own log --------------------------------------------------------------------------------------------
-
-# Lines about connections come by the dozen with every broker restart; what matters of them reaches us as errors.
-_NOISE = frozenset(
-    {"FAIL", "ERROR", "DISCONNECT", "CLSDISC", "CONFWARN", "REQTMOUT", "CONNECT", "HBUPDATE", "TERMINATE"}
-)
-# A transaction that fails ends its producer, and another one takes its place: nothing to be alarmed about.
-_OF_TRANSACTIONS = frozenset({"FATAL", "TXNERR", "GETPID"})
-
-
-def client_log() -> logging.Logger:
-    """The logger of librdkafka's lines: its levels, but the noise of connections, and all below a warning, is DEBUG."""
-    return _log("librdkafka", _demote_noise)
-
-
-def transactions_log() -> logging.Logger:
-    """The same for a transactional producer, where the end of a transaction is DEBUG, too."""
-    return _log("librdkafka.transactions", _demote_ends_of_transactions)
-
-
-def _log(name: str, demote: Callable[[logging.LogRecord], bool]) -> logging.Logger:
-    logger = logging.getLogger(name)
-    if demote not in logger.filters:
-        logger.addFilter(demote)
-    return logger
-
-
-def _demote_noise(record: logging.LogRecord) -> bool:
-    return _demote(record, _NOISE)
-
-
-def _demote_ends_of_transactions(record: logging.LogRecord) -> bool:
-    return _demote(record, _NOISE | _OF_TRANSACTIONS)
-
-
-def _demote(record: logging.LogRecord, facilities: frozenset[str]) -> bool:
-    facility = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-    if facility in facilities or record.levelno < logging.WARNING:
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return logging.getLogger(record.name).isEnabledFor(record.levelno)

@@ -13,7 +13,8 @@ LogFormat = Literal["auto", "text", "json"]
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and the traceback of an error."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the traceback of an error, and what was
+    given as `extra={"fields": …}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -22,6 +23,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        entry |= getattr(record, "fields", {})
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(entry).decode()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import uvicorn
 
 from worker.erasure import write_reset
 from worker.errors import ExitCode, Fatal
+from worker.listen import Listen, parse_listen
 from worker.settings import Settings
 from worker.view import AsyncUserContextView
 from worker.view.answers import ResetWritten
@@ -31,33 +30,16 @@ BACKLOG = 2048  # a thousand streams may come at once
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
 def listen_of(text: str) -> Listen:
     """`host:port`, `[v6]:port`.
 
     Raises:
         Fatal: USAGE.
     """
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise Fatal(ExitCode.USAGE, f"--listen: expected host:port, got {text!r}", hint="e.g. 127.0.0.1:8080")
-    return Listen(host.removeprefix("[").removesuffix("]"), int(port))
+    try:
+        return parse_listen(text)
+    except ValueError as exc:
+        raise Fatal(ExitCode.USAGE, f"--listen: {exc}", hint="e.g. 127.0.0.1:8080") from exc
 
 
 def serve(settings: Settings, listen: Listen, tokens: Tokens, *, without_token: bool) -> ExitCode:
@@ -101,9 +83,8 @@ async def _serve(settings: Settings, listen: Listen, tokens: Tokens) -> ExitCode
 
 
 def _socket(listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     try:
-        listening = socket.create_server((listen.host, listen.port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((listen.host, listen.port), family=listen.family, backlog=BACKLOG)
     except OSError as exc:
         text = f"cannot listen on {listen.host}:{listen.port}: {exc.strerror or exc}"
         raise Fatal(ExitCode.USAGE, text, hint="name another address with --listen") from exc

@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from worker import settings_sources
 from worker.errors import ExitCode, Fatal
 from worker.kafka_properties import ALIASES, is_secret, refusal
+from worker.listen import parse_listen
 
 CONSUMER_PROTOCOL_SESSION_MS = 45_000  # the broker's default, and its minimum; the client cannot change it
 LONGEST_DELIVERY_MS = 30_000
@@ -135,7 +136,7 @@ class Settings(BaseModel):
     dlq_max_ratio: Number = Field(
         0.0, ge=0, le=1, description="Stop when more than this share of records are dead letters, 0 to 1; 0 = never."
     )
-    http_address: str = Field("", description="Health and metrics, host:port (not in this version); empty = off.")
+    http_address: str = Field("", description="Health and metrics of `run`, host:port; empty = off.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="`text`, `json` (one object a line), or `auto`: text on a terminal, else json."
@@ -219,11 +220,20 @@ class Settings(BaseModel):
             raise PydanticCustomError("expected", "expected a regular expression ({text})", {"text": str(exc)}) from exc
         return value
 
-    @field_validator("http_address", "session_output_topic")
+    @field_validator("session_output_topic")
     @classmethod
-    def _is_reserved(cls, value: str, info: ValidationInfo) -> str:
-        what = "health and metrics" if info.field_name == "http_address" else "records of sessions"
-        return _checked(value, f"expected nothing; {what} are not in this version", holds=not value)
+    def _is_reserved(cls, value: str) -> str:
+        return _checked(value, "expected nothing; records of sessions are not in this version", holds=not value)
+
+    @field_validator("http_address")
+    @classmethod
+    def _can_be_listened_on(cls, value: str) -> str:
+        if value.strip():
+            try:
+                parse_listen(value)
+            except ValueError as exc:
+                raise PydanticCustomError("expected", "{text}", {"text": str(exc)}) from exc
+        return value.strip()
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from worker import kafka_properties
+from worker.client_log import MOST_LINES, PER_S, RateLimit, client_log, transactions_log
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import (
     MEANINGS,
@@ -19,7 +20,6 @@ from worker.kafka import (
     Meaning,
     Producer,
     admin_config,
-    client_log,
     consumer_config,
     meaning_of,
     producer_config,
@@ -29,7 +29,6 @@ from worker.kafka import (
     transactional_config,
     translate,
 )
-from worker.kafka_config import transactions_log
 from worker.settings import Settings
 
 NOWHERE = "127.0.0.1:1"
@@ -243,6 +242,22 @@ def test_demoted_lines_are_not_shown_above_debug(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.INFO)
     client_log().error("%s [%s] %s", "FAIL", "client", "Connection refused")
     assert not caplog.records
+
+
+def test_what_comes_without_end_is_shown_now_and_then() -> None:
+    now = 100.0
+    limit = RateLimit(lambda: now)
+
+    def line(facility: str = "MAXPOLL", level: int = logging.WARNING) -> str | None:
+        record = logging.LogRecord("librdkafka", level, "", 0, "%s [%s] %s", (facility, "client", "text"), None)
+        return record.getMessage() if limit(record) else None
+
+    assert [line() for _ in range(MOST_LINES + 3)] == ["MAXPOLL [client] text"] * MOST_LINES + [None] * 3
+    assert line("ASSIGN") == "ASSIGN [client] text"
+    assert line(level=logging.DEBUG) is not None
+    now += PER_S
+    assert line() == "MAXPOLL [client] text (and 3 more of MAXPOLL before)"
+    assert line() == "MAXPOLL [client] text"
 
 
 def test_why_a_broker_cannot_be_reached_is_remembered() -> None:

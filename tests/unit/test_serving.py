@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from worker.cli import app
 from worker.errors import ExitCode, Fatal
-from worker.serving import Listen, listen_of, serve
+from worker.listen import Listen
+from worker.serving import listen_of, serve
 from worker.settings import Settings
 from worker.view.tokens import Tokens
 

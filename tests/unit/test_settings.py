@@ -214,7 +214,7 @@ def test_a_refused_property_is_refused_under_its_other_name(alias: str) -> None:
             {"processing_guarantee": "exactly_once", "commit_interval_s": 6.0},
             "--commit-interval-s: expected at most half of transaction.timeout.ms (10000), got 6000 ms",
         ),
-        ({"http_address": ":8080"}, "not in this version"),
+        ({"http_address": ":8080"}, "--http-address: expected host:port, got ':8080'"),
         ({"lookback_seconds": float("nan")}, "--lookback-seconds: expected a finite number"),
         ({"max_record_bytes": 10}, "--max-record-bytes: expected greater than or equal to 1024, got 10"),
         ({"group_protocol": "eager"}, "--group-protocol: expected 'classic' or 'consumer', got 'eager'"),

@@ -22,18 +22,20 @@ class UserMemory(Generic[AnyStr]):
         self.email = NOTHING
         self.newest = NEVER  # the largest event time of all sessions
 
-    def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> None:
-        """Remember a payload; a repeat changes nothing. The bounds are those of each session (`SessionMemory`)."""
+    def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> bool:
+        """Remember a payload; False: it is a repeat and changes nothing. The bounds are each session's
+        (`SessionMemory`)."""
         key = (seen.product_id, seen.session_id)
         memory = self.sessions.get(key)
         if memory is None:
             memory = self.sessions[key] = SessionMemory()
         if not memory.add(seen, max_actions, max_size):
-            return
+            return False
         if seen.event_time > self.newest:
             self.newest = seen.event_time
         if seen.email and self.email.is_before(seen.event_time, seen.source):
             self.email = Stamped(seen.event_time, seen.source, seen.email)
+        return True
 
     def clear(self) -> None:
         """Forget everything."""

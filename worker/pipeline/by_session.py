@@ -209,6 +209,7 @@ class BySession:
         session.held.append(held)
         session.held_actions += held.actions
         self._held_payloads += 1
+        self.counts["held"] += 1
         self._held_order.append((held.offset, held.at, held.before, session))
         self._holding.add(session.key)
         while len(session.held) > 1 and session.held_actions > self._policy.max_actions_per_session:

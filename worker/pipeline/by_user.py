@@ -107,8 +107,9 @@ class ByUser:
         self._quiet_since = start.now
         self._awake_since = NEVER
         self._users: dict[str, User] = {}
-        self._changed: dict[str, None] = {}
-        self._restored: dict[str, None] = {}
+        self.published_events: list[float] = []  # of the last `publish`: the events that changed the users it told of
+        self._changed: dict[str, float] = {}  # the event that did it; NEVER: none did
+        self._restored: dict[str, float] = {}
         self._segments: list[Segment] = []  # each newer than the one before
         self._expiry: list[tuple[float, str]] = []  # (not before this deadline, user)
         self._fading: list[tuple[float, str]] = []
@@ -162,7 +163,7 @@ class ByUser:
         else:  # written again by a replay: what the user did since is not erased
             user.erase(mark)
         self._note(offset, mark)
-        self._change(user_id, user, restoring=restoring)
+        self._change(user_id, user, NEVER, restoring=restoring)
 
     def _add(self, offset: int, routed: RoutedPayload, *, restoring: bool) -> None:
         if routed.stream_time > self.stream_time:
@@ -184,10 +185,11 @@ class ByUser:
                 user = self._user(user_id, offset)
             bounds = self._policy.render
             # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
-            user.add(routed, bounds.max_actions_per_session, bounds.max_record_bytes)
+            if not user.add(routed, bounds.max_actions_per_session, bounds.max_record_bytes):
+                self.counts["repeats"] += 1
             if len(user.sessions) > self._hard_sessions:
                 self.counts["sessions_dropped"] += user.bound_sessions(self._hard_sessions)
-            self._change(user_id, user, restoring=restoring)
+            self._change(user_id, user, event_time, restoring=restoring)
 
     def _user(self, user_id: str, offset: int) -> User:
         user = self._users.get(user_id)
@@ -196,11 +198,11 @@ class ByUser:
         user.version = max(user.version, offset)
         return user
 
-    def _change(self, user_id: str, user: User, *, restoring: bool) -> None:
+    def _change(self, user_id: str, user: User, event_time: float, *, restoring: bool) -> None:
         if not restoring:
-            self._changed[user_id] = None
+            self._changed[user_id] = event_time
             return
-        self._restored[user_id] = None
+        self._restored[user_id] = NEVER
         self._changed.pop(user_id, None)
         user.is_out = True
         self._await_expiry(user_id, user)
@@ -224,7 +226,7 @@ class ByUser:
             user.expiry_due = False
             user.forget_before(self.stream_time - self._policy.retention_s)
             if user.newest + lookback + lookback < self.stream_time:
-                self._changed[user_id] = None
+                self._changed[user_id] = NEVER
             else:
                 self._await_expiry(user_id, user)
         self._drop_old_segments()
@@ -245,6 +247,7 @@ class ByUser:
         """The records of the users that changed or expired, null for those of whom nothing is known any more."""
         if self.is_restoring:
             return []
+        self.published_events = [event_time for event_time in self._changed.values() if event_time != NEVER]
         clock = self.clock(now)
         self._expire(clock)
         if self._restored and self.next_offset >= self._end:
@@ -259,7 +262,7 @@ class ByUser:
         """The record of this user did not get out: it is rendered again. False = not a user of ours."""
         if user_id not in self._users:
             return False
-        self._changed[user_id] = None
+        self._changed[user_id] = NEVER
         return True
 
     def _render(self, user_id: str, clock: float) -> bytes | None:
@@ -270,7 +273,7 @@ class ByUser:
         user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
         if user.is_out:
             self._await_expiry(user_id, user)
-            record = render(user_id, user, user.version, self._policy.render)
+            record = render(user_id, user, user.version, self._policy.render, self.counts)
             if record is None:
                 self.counts["users_too_large"] += 1
             return record
@@ -297,7 +300,7 @@ class ByUser:
             if not user.is_out:
                 self._await_fading(user_id, user)
             elif user.newest + lookback < clock:
-                self._changed[user_id] = None
+                self._changed[user_id] = NEVER
             else:
                 self._await_expiry(user_id, user)
 

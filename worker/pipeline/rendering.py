@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,21 @@ class RenderPolicy:
     include_email: bool = True
 
 
-def render(user_id: str, memory: UserMemory[bytes], version: int, policy: RenderPolicy) -> bytes | None:
+def render(
+    user_id: str, memory: UserMemory[bytes], version: int, policy: RenderPolicy, counts: Counter[str] | None = None
+) -> bytes | None:
     """The `UserContext` of a user with at least one session, as JSON of at most `max_record_bytes`.
 
-    None when the ids of the user alone are larger than that.
+    None when the ids of the user alone are larger than that. `counts`: where a record that was made smaller is noted.
     """
     record, lines = _record(user_id, memory, version, policy)
     encoded = orjson.dumps(record)
     excess = len(encoded) - policy.max_record_bytes
-    return encoded if excess <= 0 else _truncate(record, lines, excess, policy.max_record_bytes)
+    if excess <= 0:
+        return encoded
+    if counts is not None:
+        counts["records_truncated"] += 1
+    return _truncate(record, lines, excess, policy.max_record_bytes)
 
 
 def _record(

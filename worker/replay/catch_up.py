@@ -165,4 +165,4 @@ def _user_ids(keys: Iterable[bytes]) -> Iterable[str]:
         try:
             yield key.decode()
         except UnicodeDecodeError:
-            log.warning("the output topic holds the key %r, which is no user id", key)
+            log.warning("the output topic holds a key of %d bytes that is no user id", len(key))

@@ -12,6 +12,7 @@ from typing import Any
 
 from worker.errors import Fatal, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaException, TopicPartition
+from worker.metrics import Metrics
 from worker.pipeline.restore_point import RestorePoint
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
@@ -42,6 +43,7 @@ class Assignment:
         checkpoint: Checkpoint,
         outbox: Outbox,
         clock: Clock,
+        metrics: Metrics,
         *,
         before_assign: Callable[[], None],
         restore_s: dict[str, float | None],
@@ -55,6 +57,7 @@ class Assignment:
         self._checkpoint = checkpoint
         self._outbox = outbox
         self._clock = clock
+        self._metrics = metrics
         self._before_assign = before_assign
         self._restore_s = restore_s
         self._close_timeout_s = close_timeout_s
@@ -92,7 +95,7 @@ class Assignment:
             self._drop(self._owned(partitions))
             return
         if ids:
-            log.info("assigned %s in %.0f ms", _names(ids), (self._clock.monotonic() - began) * 1000)
+            self._tell("assigned", ids, began)
 
     def revoked(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Close clean: one checkpoint within the deadline, then let go."""
@@ -109,7 +112,7 @@ class Assignment:
         self._drop(tasks)
         self._let_go(consumer, partitions)
         if partitions:
-            log.info("revoked %s in %.0f ms", _names(partitions), (self._clock.monotonic() - began) * 1000)
+            self._tell("revoked", [(item.topic, item.partition) for item in partitions], began)
 
     def _commit(self, consumer: Any) -> None:
         if self._failure is not None:
@@ -118,12 +121,22 @@ class Assignment:
 
     def lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Close dirty: others own the partitions by now, so nothing more of them may go out."""
+        began = self._clock.monotonic()
         self._drop(self._owned(partitions))
         self._discard_output()
         if self.tasks:
             self._keep(TaskCorrupted("partitions were lost while others were worked on"))
         self._let_go(consumer, partitions)
-        log.warning("lost %s: their next owner restores them", _names(partitions))
+        self._tell("lost", [(item.topic, item.partition) for item in partitions], began)
+
+    def _tell(self, event: str, ids: list[TaskId], began: float) -> None:
+        took_s = self._clock.monotonic() - began
+        self._metrics.observe("rebalance", took_s, event)
+        fields = event_fields(event, ids, took_s)
+        if event == "lost":
+            log.warning("lost %s: their next owner restores them", _names(ids), extra=fields)
+        else:
+            log.info("%s %s in %.0f ms", event, _names(ids), took_s * 1000, extra=fields)
 
     def _keep(self, failure: BaseException) -> None:
         """For the poll loop to raise: the first failure, but what ends the process goes before what does not."""
@@ -169,6 +182,7 @@ class Assignment:
                 "%s[%d]: %s; `context-worker replay` rebuilds what the input topic still holds", *task_id, start.warning
             )
         task = self._make_task(task_id, start)
+        task.began_at = self._clock.monotonic()
         self.note_restored(task)
         return task
 
@@ -179,7 +193,10 @@ class Assignment:
             task.stage.counts.clear()  # of records that were counted when they were read first
             restored = task.start.next_offset - task.start.point.offset
             if restored:
-                log.info("restored %s[%d] from %d records", *task.id, restored)
+                took_s = self._clock.monotonic() - task.began_at
+                self._metrics.observe("restore", took_s)
+                fields = event_fields("restored", [task.id], took_s)
+                log.info("restored %s[%d] from %d records in %.1f s", *task.id, restored, took_s, extra=fields)
 
     def _starts(self, consumer: ConsumerLike, ids: list[TaskId]) -> dict[TaskId, Start]:
         if not ids:
@@ -206,6 +223,12 @@ class Assignment:
         for task in tasks:
             task.move(TaskState.CLOSED)
             del self.tasks[task.id]
+
+
+def event_fields(event: str, ids: Iterable[TaskId], took_s: float) -> dict[str, object]:
+    """An event of the life cycle for a log of JSON lines: `log(…, extra=event_fields(…))`."""
+    partitions = [{"topic": topic, "partition": partition} for topic, partition in sorted(ids)]
+    return {"fields": {"event": event, "partitions": partitions, "duration_s": round(took_s, 3)}}
 
 
 def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:

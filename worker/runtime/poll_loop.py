@@ -86,6 +86,10 @@ class PollLoop:
         self._stopping = True
 
     @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+    @property
     def last_turn(self) -> float:
         """When the loop last came round (monotonic)."""
         return self._last_turn
@@ -133,13 +137,19 @@ class PollLoop:
         self._deliver(messages)
         if self._commit_timer.is_due(self._clock.monotonic(), has_output=self._has_output):
             self._commit()
+        if not self._outbox.is_open:
+            self._metrics.note_out(self._clock.wall())
 
     def _commit(self) -> None:
         tasks = self._assignment.tasks.values()
+        began = self._clock.monotonic()
         for task in tasks:
             self._catch_up(task)
         committed = self._checkpoint.make(self._consumer, tasks, self._policy.flush_timeout_s)
-        self._commit_timer.done(self._clock.monotonic(), committed=committed)
+        now = self._clock.monotonic()
+        self._commit_timer.done(now, committed=committed)
+        if committed:
+            self._metrics.observe("checkpoint", now - began)
         self._has_output = False
         if self._assignment.is_running:
             self._failure = None
@@ -185,6 +195,8 @@ class PollLoop:
 
     def _process(self, messages: list[Message]) -> None:
         by_task: dict[TaskId, list[Message]] = {}
+        if messages:
+            self._metrics.observe("batch", len(messages))
         for message in messages:
             error = message.error()
             if error is not None:
@@ -218,6 +230,8 @@ class PollLoop:
             task.process(batch, self._clock.monotonic())
         elif isinstance(task, SessionTask):
             task.process(batch, self._clock.wall())
+        if batch:
+            task.read_up_to = max(task.read_up_to, batch[-1].timestamp()[1] / 1000)
 
     def _publish(self) -> None:
         """Publish the users of every task whose interval is over, or whose users may have expired."""
@@ -244,10 +258,11 @@ class PollLoop:
         Raises:
             Fatal: it stood still for too long.
         """
-        tasks = self._assignment.tasks
+        tasks, wall = self._assignment.tasks, self._clock.wall()
         self._stalls.look(set(tasks), now)
         for task_id, task in tasks.items():
             end = self._consumer.get_watermark_offsets(TopicPartition(*task_id), cached=True)[1]
+            task.see_end(end, wall)
             stood = self._stalls.see(task_id, task.next_offset, end, now)
             if stood is not None:
                 raise Fatal(
@@ -329,6 +344,7 @@ class PollLoop:
         self._backoff_s = 0.1 if calm else min(2 * self._backoff_s, LONGEST_BACKOFF_S)
         self._failure, self._failed_at = error, now
         self._metrics.add("restores_after_failure")
+        self._metrics.forget_leaving()
         log.warning("restoring from what is committed, in %.1f s: %s", self._backoff_s, error)
         self._clock.sleep(self._backoff_s)
 

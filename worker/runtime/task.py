@@ -22,6 +22,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from schemas.codec import InvalidPayload, Skip
+from worker.context.session_memory import NEVER
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Message
 from worker.metrics import Metrics
@@ -73,6 +74,9 @@ class Task:
         self.start = start
         self.committed = Position(start.next_offset, encode(start.point))  # what is known to be committed
         self.is_committed = False  # whether the group has it, too
+        self.began_at = 0.0  # monotonic
+        self.end = start.end  # of the partition, as it was when it was last looked at
+        self.read_up_to = NEVER  # Unix seconds: what was written to the partition before that is read
 
     def move(self, state: TaskState) -> None:
         """The only way to change the state."""
@@ -92,6 +96,24 @@ class Task:
     def to_restore(self) -> int:
         """Offsets still to be read before the task runs."""
         return max(0, self.start.next_offset - self.stage.next_offset)
+
+    @property
+    def lag(self) -> int:
+        """Offsets to the end of the partition."""
+        return max(0, self.end - self.stage.next_offset)
+
+    def lag_s(self, now: float) -> float | None:
+        """For how long what is not read yet has waited, at most; None = nothing was read yet. `now` in Unix seconds."""
+        if not self.lag:
+            return 0.0
+        return None if self.read_up_to == NEVER else max(0.0, now - self.read_up_to)
+
+    def see_end(self, end: int, now: float) -> None:
+        """Where the partition ends now (negative: the client does not know). `now` in Unix seconds."""
+        if end >= 0:
+            self.end = end
+            if self.stage.next_offset >= end:
+                self.read_up_to = now
 
     def advance_to(self, next_offset: int) -> None:
         """The consumer's position: it moves over offsets that hold no record for us."""
@@ -214,9 +236,11 @@ class UserTask(Task):
         for user_id, value in records:
             self.send(user_id, value)
         if records:
-            tombstones = sum(value is None for _, value in records)
-            channels.metrics.add("published", "context", len(records) - tombstones)
-            channels.metrics.add("published", "tombstone", tombstones)
+            values = [value for _, value in records if value is not None]
+            channels.metrics.add("published", "context", len(values))
+            channels.metrics.add("published", "tombstone", len(records) - len(values))
+            channels.metrics.add("published_bytes", count=sum(map(len, values)))
+            channels.metrics.note_leaving(self.stage.published_events)
         return len(records)
 
     def send(self, user_id: str, value: bytes | None) -> None:

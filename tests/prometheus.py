@@ -1,0 +1,96 @@
+"""A real Prometheus that scrapes what a test tells it to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from tests.brokers import free_port
+
+HOW_TO_GET_IT = "install Debian's package `prometheus`"
+START_S = 30.0
+STOP_S = 20.0
+
+
+class NoPrometheusError(Exception):
+    """There is none here."""
+
+
+def find_program(name: str) -> str:
+    """`prometheus` or `promtool`.
+
+    Raises:
+        NoPrometheusError: it is not installed.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise NoPrometheusError(f"no `{name}` here")
+    return found
+
+
+class Prometheus:
+    """Scrapes twice a second while it is entered."""
+
+    def __init__(self, folder: Path) -> None:
+        self._program = find_program("prometheus")
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def scrape(self, targets: Iterable[str]) -> Self:
+        """Start, with these addresses."""
+        config = {
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "scrape_configs": [{"job_name": "worker", "static_configs": [{"targets": list(targets)}]}],
+        }
+        path = self._folder / "prometheus.yml"
+        path.write_text(json.dumps(config))  # YAML is a superset
+        with (self._folder / "prometheus.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._program,
+                    f"--config.file={path}",
+                    f"--storage.tsdb.path={self._folder / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{self._port}",
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_S)
+
+    def query(self, expression: str) -> list[float]:
+        """The values that an expression has now; nothing where it has none, or while Prometheus starts."""
+        asked = urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/query?{asked}", timeout=10) as response:
+                answer = json.load(response)
+        except OSError:
+            return []
+        return [float(each["value"][1]) for each in answer["data"]["result"]]
+
+    def wait_for(self, expression: str, *, timeout_s: float = START_S) -> list[float]:
+        """Until the expression has a value, and that."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := self.query(expression)):
+            assert time.monotonic() < deadline, f"{expression} has no value\n{self._log}"
+            time.sleep(0.2)
+        return found
+
+    @property
+    def _log(self) -> str:
+        return (self._folder / "prometheus.log").read_text()[-2000:]
