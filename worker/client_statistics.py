@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 STATISTICS_MS = 10_000
-QUANTILES = {"0.5": "p50", "0.99": "p99"}
+PERCENTILES = ("50", "99")
 
 
 class RoundTrip(NamedTuple):
@@ -20,7 +20,7 @@ class RoundTrip(NamedTuple):
 
     client: str
     broker: str
-    quantile: str
+    percentile: str
     seconds: float
 
 
@@ -52,8 +52,8 @@ class ClientStatistics:
             for broker in document.get("brokers", {}).values():
                 rtt = broker.get("rtt", {})
                 if broker.get("nodeid", -1) >= 0 and rtt.get("cnt", 0):
-                    for quantile, name in QUANTILES.items():
-                        yield RoundTrip(client, str(broker["nodeid"]), quantile, rtt[name] / 1e6)
+                    for percentile in PERCENTILES:
+                        yield RoundTrip(client, str(broker["nodeid"]), percentile, rtt[f"p{percentile}"] / 1e6)
 
     def queues(self) -> Iterator[Queue]:
         """What the producer has not delivered, and what the consumer has fetched and nobody has read."""

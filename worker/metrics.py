@@ -130,7 +130,7 @@ class Gauges:
     ROUND_TRIP = Measure(
         "broker_round_trip_seconds",
         "Requests of a client to a broker, over the last ten seconds.",
-        ("client", "broker", "quantile"),
+        ("client", "broker", "percentile"),
     )
     QUEUED_RECORDS = Measure(
         "client_queue_records", "Records in a client: not yet delivered, or not yet read.", ("client",)

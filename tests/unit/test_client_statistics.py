@@ -21,8 +21,8 @@ def test_round_trips_are_those_of_brokers_that_were_talked_to() -> None:
     statistics = ClientStatistics()
     statistics.keeper("consumer")(orjson.dumps(CONSUMER).decode())
     assert list(statistics.round_trips()) == [
-        RoundTrip("consumer", "1", "0.5", 0.0015),
-        RoundTrip("consumer", "1", "0.99", 0.25),
+        RoundTrip("consumer", "1", "50", 0.0015),
+        RoundTrip("consumer", "1", "99", 0.25),
     ]
 
 
