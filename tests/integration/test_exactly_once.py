@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -21,6 +22,9 @@ CONSUMER_PROTOCOL_SESSION_MS = 6000  # the test broker's
 LONG_SESSION_MS = 30_000
 STOP_WITHOUT_BROKER_S = 15.0
 EXACTLY_ONCE: dict[str, object] = {"processing_guarantee": "exactly_once", "commit_interval_s": COMMIT_INTERVAL_S}
+
+
+ON_ITS_WAY_S = 1.0  # a request that was sent before a member stopped is through by then
 
 
 def session_ms(protocol: str) -> int:
@@ -76,9 +80,11 @@ def pause_in_a_transaction(bench: Bench, load: Load, member: Member) -> None:
     def stopped() -> bool:
         feed(bench, load, 100)
         member.pause()
-        if is_in_a_transaction(bench):
-            return True
-        member.resume()
+        looked_until = time.monotonic() + ON_ITS_WAY_S
+        while is_in_a_transaction(bench):
+            if time.monotonic() > looked_until:
+                return True
+        member.resume()  # a commit was on its way to the broker, or there was nothing
         return False
 
     bench.group.wait_for(stopped, "the member is in a transaction", timeout_s=30)
