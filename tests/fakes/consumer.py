@@ -24,6 +24,7 @@ class FakeConsumer:
         self.wanted: list[Key] | None = None  # what it is given when it subscribes; None = every partition
         self.is_closed = False
         self.has_forgotten_itself = False  # the client knows that it is counted out, and its callbacks do not yet
+        self.keeps_quiet = False  # the next `unsubscribe` is undone by a `subscribe`, and nobody is told
         self.refuse_assign: deque[int] = deque()  # error codes for the next `incremental_assign`
         self._on_commit = on_commit
         self._callbacks: dict[str, Rebalanced] = {}
@@ -55,7 +56,7 @@ class FakeConsumer:
         self._errors.append(Message(topic, 0, OFFSET_INVALID, error=kafka_error(code)))
 
     @property
-    def assignment(self) -> set[Key]:
+    def held(self) -> set[Key]:
         return set(self._next)
 
     # --- the client's methods ------------------------------------------------------------------------------------
@@ -65,6 +66,9 @@ class FakeConsumer:
     ) -> None:
         self._callbacks = {"on_assign": on_assign, "on_revoke": on_revoke, "on_lost": on_lost}
         self.broker.journal.append(("subscribed",))
+        if self.keeps_quiet and self._next:
+            self.keeps_quiet = False
+            return
 
         def join() -> None:
             self.broker.expelled.discard(self)
@@ -75,6 +79,8 @@ class FakeConsumer:
 
     def unsubscribe(self) -> None:
         self.broker.journal.append(("unsubscribed",))
+        if self.keeps_quiet:
+            return
         kind = "on_lost" if self in self.broker.expelled else "on_revoke"
         self._events.append(lambda: self._rebalance(kind, list(self._next)) if self._next else None)
 
@@ -96,6 +102,12 @@ class FakeConsumer:
         if len(out) < num_messages:
             self.broker.clock.sleep(timeout)
         return out
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(*at) for at in self._next]
+
+    def unassign(self) -> None:
+        self._next.clear()
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
         if self.refuse_assign:

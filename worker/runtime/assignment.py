@@ -91,7 +91,7 @@ class Assignment:
             consumer.incremental_assign([TopicPartition(*task_id, starts[task_id].point.offset) for task_id in ids])
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
             again = isinstance(exc, (WorkerError, KafkaException)) and not isinstance(exc, Fatal)
-            self._keep(TaskMigrated(f"{_names(ids)} could not be taken over: {exc}") if again else exc)
+            self._keep(TaskMigrated(f"{names_of(ids)} could not be taken over: {exc}") if again else exc)
             self._drop(self._owned(partitions))
             return
         if ids:
@@ -105,7 +105,7 @@ class Assignment:
             if tasks:
                 self._commit(consumer)
         except BaseException as exc:  # noqa: BLE001 - nothing may escape into the client
-            log.warning("closing %s without a checkpoint, its next owner restores it: %s", _names(partitions), exc)
+            log.warning("closing %s without a checkpoint, its next owner restores it: %s", names_of(partitions), exc)
             self._discard_output()
             passes = isinstance(exc, (Fatal, TaskMigrated)) or not isinstance(exc, WorkerError)
             self._keep(exc if passes else TaskCorrupted("a checkpoint failed while partitions were revoked"))
@@ -134,9 +134,9 @@ class Assignment:
         self._metrics.observe("rebalance", took_s, event)
         fields = event_fields(event, ids, took_s)
         if event == "lost":
-            log.warning("lost %s: their next owner restores them", _names(ids), extra=fields)
+            log.warning("lost %s: their next owner restores them", names_of(ids), extra=fields)
         else:
-            log.info("%s %s in %.0f ms", event, _names(ids), took_s * 1000, extra=fields)
+            log.info("%s %s in %.0f ms", event, names_of(ids), took_s * 1000, extra=fields)
 
     def _keep(self, failure: BaseException) -> None:
         """For the poll loop to raise: the first failure, but what ends the process goes before what does not."""
@@ -154,7 +154,7 @@ class Assignment:
         try:
             consumer.incremental_unassign(partitions)
         except KafkaException as exc:
-            self._keep(TaskMigrated(f"{_names(partitions)} could not be let go of: {exc}"))
+            self._keep(TaskMigrated(f"{names_of(partitions)} could not be let go of: {exc}"))
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ def event_fields(event: str, ids: Iterable[TaskId], took_s: float) -> dict[str, 
     return {"fields": {"event": event, "partitions": partitions, "duration_s": round(took_s, 3)}}
 
 
-def _names(partitions: Iterable[TopicPartition | TaskId]) -> str:
+def names_of(partitions: Iterable[TopicPartition | TaskId]) -> str:
     """`topic[0,2] other[1]`."""
     by_topic: dict[str, list[int]] = {}
     for item in partitions:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, TopicPartition, translate
 from worker.metrics import Metrics
-from worker.runtime.assignment import Assignment
+from worker.runtime.assignment import Assignment, names_of
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
 from worker.runtime.commit_policy import ONCE_A_SECOND, CommitPolicy, CommitTimer
+from worker.runtime.orphan_watch import OrphanWatch
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
 from worker.runtime.restore_progress import RestoreProgress, restoring
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.1  # the longest wait for a record; also how often users may expire
 LEAST_WAIT_S = 0.01  # for a checkpoint that is due and had to wait
 LONGEST_BACKOFF_S = 5.0
+LET_GO_POLL_S, LET_GO_POLLS = 0.02, 100
+ORPHANED_S = 5.0  # how long a partition may be assigned without a task
 CALM_S = 60.0  # without a failure for this long, the next one is waited for as if it were the first
 
 
@@ -73,6 +76,7 @@ class PollLoop:
         self._stopping = False
         self._commit_timer = CommitTimer(policy.commit, clock.monotonic())
         self._stalls = StallWatch(StallPolicy(policy.stall_timeout_s))
+        self._orphans = OrphanWatch(ORPHANED_S)
         self._restores = RestoreProgress()
         self._last_turn = clock.monotonic()
         self._last_tick = clock.monotonic()
@@ -253,12 +257,16 @@ class PollLoop:
                 self._has_output |= task.publish(wall) > 0
 
     def _watch(self, now: float) -> None:
-        """A partition that has lag and does not move is a fault that nobody sees: end loudly.
+        """A partition that has lag and does not move is a fault that nobody sees: end loudly. So is one without a task.
 
         Raises:
             Fatal: it stood still for too long.
+            TaskMigrated: it is held, and nobody works on it.
         """
         tasks, wall = self._assignment.tasks, self._clock.wall()
+        held = {(item.topic, item.partition) for item in self._consumer.assignment()}
+        if orphans := self._orphans.look(held, set(tasks), now):
+            raise TaskMigrated(f"{names_of(orphans)} is assigned and nobody works on it")
         self._stalls.look(set(tasks), now)
         for task_id, task in tasks.items():
             end = self._consumer.get_watermark_offsets(TopicPartition(*task_id), cached=True)[1]
@@ -335,8 +343,18 @@ class PollLoop:
         self._outbox.discard()
         self._back_off(error)
         self._consumer.unsubscribe()
+        self._let_go()
         self.subscribe()
         self._ownership.joined()
+        self._orphans.forget()
+
+    def _let_go(self) -> None:
+        """Until the client has no partition any more. If it is subscribed again before, it may keep some, and tell
+        nobody (measured, in the middle of a rebalance over a slow connection). What it hands out is read again."""
+        for _ in range(LET_GO_POLLS):
+            if not self._consumer.assignment():
+                return
+            self._consumer.consume(self._policy.batch_size, LET_GO_POLL_S)
 
     def _back_off(self, error: WorkerError) -> None:
         now = self._clock.monotonic()

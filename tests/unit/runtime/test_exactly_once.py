@@ -524,12 +524,12 @@ class Adversary:
         broker.is_silent = broker.is_down = False
 
     def _move(self, how: str) -> None:
-        ids = sorted(self.member.consumer.assignment)
+        ids = sorted(self.member.consumer.held)
         if ids:
             chosen = self.rng.sample(ids, self.rng.randrange(1, len(ids) + 1))
             getattr(self.member.consumer, how)(*chosen)
             self.member.turn()
-            gone = [task_id for task_id in chosen if task_id not in self.member.consumer.assignment]
+            gone = [task_id for task_id in chosen if task_id not in self.member.consumer.held]
             self.member.consumer.assign(*gone)
 
 
