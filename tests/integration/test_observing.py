@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-import urllib.request
-from urllib.error import HTTPError
 
-from tests.brokers import free_port
-from tests.integration.running import Load, MakeBench
+from tests.brokers import MavenKafka, free_port
+from tests.integration.running import Load, MakeBench, get
 from tests.prometheus import Prometheus, find_program
 from worker.errors import ExitCode
 
 PAYLOADS = 400
 STATISTICS_S = 40.0  # they come every ten seconds
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    """Status and body; (0, "") while nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
-            return response.status, response.read().decode()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def test_a_prometheus_sees_what_two_members_do(make_bench: MakeBench, prometheus: Prometheus) -> None:
@@ -82,6 +68,20 @@ def test_a_member_is_alive_and_ready_until_it_stops(make_bench: MakeBench) -> No
     assert get(port, "/healthz") == (200, "ok\n")
     bench.stop(member, 15, within_s=20)
     assert get(port, "/healthz") == (0, "")
+
+
+def test_a_broker_that_is_away_makes_nobody_unhealthy(private_kafka: MavenKafka, make_bench: MakeBench) -> None:
+    port = free_port()
+    bench = make_bench(bootstrap=private_kafka.bootstrap_servers, http_address=f"127.0.0.1:{port}")
+    member = bench.start("first")
+    private_kafka.kill()
+    bench.group.wait_for(lambda: "waiting for the broker" in member.log, "the outage is told", timeout_s=40)
+    assert get(port, "/healthz") == (200, "ok\n")
+    private_kafka.start()
+    bench.group.reconnect()
+    bench.send("ps_1", "amelie", "Pay")
+    bench.wait_for_texts({"amelie": ["Pay"]})
+    bench.group.wait_for(lambda: get(port, "/readyz")[0] == 200, "ready again", timeout_s=40)
 
 
 def test_an_address_that_is_taken_ends_it_at_once(make_bench: MakeBench) -> None:
