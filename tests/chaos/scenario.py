@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException
 
 from tests.chaos.checks import all_wrong, recoveries
 from tests.chaos.evidence import Disturbance, Evidence
+from tests.chaos.hanging import HangingTransactionError
 from tests.chaos.nemeses import NEMESES, Nemesis
 from tests.chaos.schedule import Deck, Span, Step, draw, length_s
 from tests.chaos.world import Mode, Size, World
@@ -89,7 +90,11 @@ class Outcome:
 
 
 def run(scenario: Scenario, mode: Mode, seed: str, log_dir: Path) -> Outcome:
-    """One run. What breaks the run itself is an outcome, too: the timeline must be seen."""
+    """One run. What breaks the run itself is an outcome, too: the timeline must be seen.
+
+    Raises:
+        HangingTransactionError, CannotMountError, NoBrokerError: there is nothing to be judged.
+    """
     seed_here = f"{seed}/{scenario.name}/{mode}"
     steps = draw(seed_here, scenario.deck)
     title = f"{scenario.name} ({mode}), seed {seed}"
@@ -98,7 +103,7 @@ def run(scenario: Scenario, mode: Mode, seed: str, log_dir: Path) -> Outcome:
         with world:
             world.begin_traffic(length_s(steps) + AFTERWARDS_S)
             torment(world, steps)
-            with stacks_told(world):
+            with reasons_told(world):
                 world.wait_until_quiet()
             evidence = world.evidence()
     except (AssertionError, RuntimeError, OSError, KafkaException) as exc:
@@ -108,13 +113,20 @@ def run(scenario: Scenario, mode: Mode, seed: str, log_dir: Path) -> Outcome:
 
 
 @contextlib.contextmanager
-def stacks_told(world: World) -> Iterator[None]:
-    """Whoever hangs says where, in its log."""
+def reasons_told(world: World) -> Iterator[None]:
+    """Whoever hangs says where, in its log; and a fault of the broker's own is told from one of ours.
+
+    Raises:
+        HangingTransactionError: no member can go on, and none is to blame.
+    """
     try:
         yield
     except AssertionError:
+        hanging = world.hanging_transactions()
         for member in world.group.present:
             member.abort()
+        if hanging:
+            raise HangingTransactionError("; ".join(hanging)) from None
         raise
 
 

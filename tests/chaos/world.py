@@ -17,6 +17,7 @@ from tests.chaos.cluster import Cluster, SmallDisk
 from tests.chaos.commit_log import OFFSETS_TOPIC, commits_of
 from tests.chaos.evidence import Disturbance, Evidence, Shutdown
 from tests.chaos.feeder import Feeder, Resets
+from tests.chaos.hanging import find_hanging
 from tests.chaos.witness import Witness
 from worker.errors import ExitCode
 
@@ -193,6 +194,14 @@ class World:
         self.group.wait_until_settled(timeout_s=QUIET_TIMEOUT_S)
         self.note("settled")
         self.end(*self.group.present)
+
+    def hanging_transactions(self) -> list[str]:
+        """What the broker holds open for ever, if it does."""
+        if self.mode.guarantee != "exactly_once":
+            return []
+        group = self.group
+        topics = (group.repartition_topic, group.output_topic, group.dlq_topic, OFFSETS_TOPIC)
+        return find_hanging(self.cluster.bootstrap_servers, topics)
 
     def evidence(self) -> Evidence:
         """What the checks look at."""
