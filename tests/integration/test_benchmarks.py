@@ -1,10 +1,9 @@
-"""The benchmarks on a real Kafka, as small as they get: so that they do not rot, not for the figures."""
+"""Some benchmarks on a real Kafka, as small as they get: so that what they share does not rot, not for the figures."""
 
 from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,17 +23,8 @@ from tests.brokers import CHECKOUT
     ("command", "ratios"),
     [
         ("throughput --payloads 4000 --users 30 --rounds 1", 4),
-        ("hot_user --payloads 40 --rounds 1", 8),
         ("restore --payloads 2000 --rounds 1", 3),
-        ("memory --users 100 --rounds 1", 8),
         ("startup --starts 1", 1),
-        ("view --users 100 --payloads 40 --rounds 1", 8),
-        pytest.param(
-            "serve --users 100 --listeners 20 --seconds 1 --rounds 1",
-            4,
-            marks=pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed"),
-        ),
-        ("two_members --payloads 4000 --users 30 --rounds 1", 6),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else "",
 )
