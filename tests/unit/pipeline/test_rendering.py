@@ -239,3 +239,11 @@ def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
         whole.add(payload)
         bounded.add(payload, max_actions, max_record_bytes)
     assert render("alice", bounded, 7, policy) == render("alice", whole, 7, policy)
+
+
+def test_a_session_may_list_more_actions_than_anybody_has_asked_for_before() -> None:
+    memory = memory_of(*(seen(1000.0, f"[{n}] click: {n} — /", source=n) for n in range(1, 251)))
+    (session,) = record_of(memory, replace(POLICY, max_actions_per_session=1000))["sessions"]
+    assert session["action_count"] == 250
+    lines = session["context"].splitlines()[1:]
+    assert lines == [f"{n}. [{n}] click: {n} — /" for n in range(1, 251)]
