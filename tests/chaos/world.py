@@ -143,6 +143,10 @@ class World:
                 self.group.excuse(member)
                 self.note(f"{member.name} found no broker, {self.add_member().name} comes")
 
+    def _all_have_started(self) -> bool:
+        self.supervise()
+        return all("started: group" in member.log for member in self.group.present)
+
     def pause(self, member: Member) -> None:
         self._paused.add(member.name)
         member.pause()
@@ -190,7 +194,7 @@ class World:
         self.resets.close()
         self.note("all traffic is sent")
         self.group.reconnect()
-        self.supervise()
+        self.group.wait_for(self._all_have_started, "every member has found the brokers", timeout_s=START_TIMEOUT_S)
         self.group.wait_until_settled(timeout_s=QUIET_TIMEOUT_S)
         self.note("settled")
         self.end(*self.group.present)
