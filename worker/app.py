@@ -41,7 +41,8 @@ from worker.topics import TopicReport, ensure_topics
 log = logging.getLogger(__name__)
 
 LAST_CHECKPOINT_S = 6.0
-CLOSE_TIMEOUT_S = 3.0  # leaving the group; a client that hangs longer is left behind
+LEAVE_TIMEOUT_S = 7.0  # leaving the group, which waits for a rebalance that is going on
+GIVE_UP_TIMEOUT_S = 3.0  # the same after a failure: a client that hangs longer is left behind
 STOP_DEADLINE_S = 10.0  # from the signal to the end of the process, whatever the broker does
 
 
@@ -84,10 +85,10 @@ def run_member(service: Service) -> None:
         except Fatal as exc:
             failure = exc
         finally:
-            closed = service.close()
+            closed = service.close(LEAVE_TIMEOUT_S if failure is None else GIVE_UP_TIMEOUT_S)
     log.info("stopped; counted since the start: %s", service.metrics.snapshot())
     if not closed:
-        log.error("the Kafka client did not close within %.0f s and is left behind %s", CLOSE_TIMEOUT_S, failure or "")
+        log.error("the Kafka client did not close in time and is left behind %s", failure or "")
         logging.shutdown()
         os._exit(failure.exit_code if failure else ExitCode.UNCLEAN_STOP)
     if failure is not None:
@@ -171,11 +172,11 @@ class Service:
             return SessionTask(task_id, start, self._link_policy, self._settings.max_clock_skew_s, self._channels)
         return UserTask(task_id, start, self._user_policy, self._channels, self.clock.wall())
 
-    def close(self) -> bool:
+    def close(self, timeout_s: float = GIVE_UP_TIMEOUT_S) -> bool:
         """Leave the group; False when the client hangs: without a broker that may be for ever, so it gets a thread."""
         closing = threading.Thread(target=self._consumer.close, name="close", daemon=True)
         closing.start()
-        closing.join(CLOSE_TIMEOUT_S)
+        closing.join(timeout_s)
         self._outbox.abandon()
         return not closing.is_alive()
 

@@ -276,7 +276,7 @@ def test_a_broker_that_is_killed_under_load_and_one_that_is_gone_at_the_end(
     private_kafka: MavenKafka, make_bench: MakeBench
 ) -> None:
     bench = make_bench(bootstrap=private_kafka.bootstrap_servers)
-    member, load = bench.start("member"), Load(bench)
+    member, load = bench.start("member", commit_interval_s=10), Load(bench)
     load.send(2000)
     bench.wait_routed(200)
     private_kafka.kill()
@@ -289,6 +289,6 @@ def test_a_broker_that_is_killed_under_load_and_one_that_is_gone_at_the_end(
 
     load.send(2000)
     bench.wait_routed(4000)
-    private_kafka.kill()
+    private_kafka.kill()  # long before the next commit
     bench.stop(member, signal.SIGTERM, ExitCode.UNCLEAN_STOP, within_s=STOP_WITHOUT_BROKER_S)
     assert "Traceback" not in member.log

@@ -284,7 +284,7 @@ def test_new_partitions_are_read(
 def test_a_chat_service_may_start_first(shell: Shell, admin: Admin, view_of: Callable[..., UserContextView]) -> None:
     view = view_of()
     with pytest.raises(NotReady, match="there is no topic"):
-        view.wait_ready(1)
+        view.wait_ready(4)
     assert view.status is ViewStatus.LOADING
     create(admin, shell.settings.output_topic)
     writer = Writer(shell.settings)
