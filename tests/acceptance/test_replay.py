@@ -249,7 +249,7 @@ def test_others_may_join_meanwhile(job: Job, before: Records) -> None:
         code, printed, told = running.end()
         assert code == 0, told
         assert "0 users of before cleared" in printed
-        assert "assigned" in helper.log
+        job.group.wait_for(lambda: "assigned" in helper.log, "the helper works", timeout_s=60)  # at the latest now
         job.group.wait_until_settled()
     assert said(job) == before
 
