@@ -17,6 +17,7 @@ from tests import brokers, browsers
 from tests import prometheus as prometheus_program
 from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_jars
 from tests.browsers import NoBrowserError, chromium
+from tests.chaos.cluster import CannotMountError, SmallDisk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,6 +62,17 @@ def private_brokers(request: pytest.FixtureRequest) -> None:
         kafka_jars()
     except NoBrokerError as missing:
         _give_up(request.config, "Kafka", missing)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """A file system of a few megabytes, to be filled."""
+    try:
+        disk = SmallDisk()
+    except CannotMountError as why:
+        pytest.skip(f"a full log directory needs a file system of its own: {why}")
+    with disk:
+        yield disk
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster import CannotMountError, SmallDisk
+from tests.chaos.cluster import SmallDisk
 from tests.chaos.scenario import SCENARIOS, run
 from tests.chaos.world import Mode
 
@@ -18,16 +17,6 @@ SEED = os.environ.get("CHAOS_SEED", "1")
 def test_members_and_the_broker_fail_and_everything_is_right_in_the_end(private_brokers: None, tmp_path: Path) -> None:
     outcome = run(SCENARIOS["short"], Mode(), SEED, tmp_path)
     assert not outcome.wrong, str(outcome)
-
-
-@pytest.fixture
-def small_disk() -> Iterator[SmallDisk]:
-    try:
-        disk = SmallDisk()
-    except CannotMountError as why:
-        pytest.skip(f"a full log directory needs a file system of its own: {why}")
-    with disk:
-        yield disk
 
 
 def test_a_small_disk_takes_nothing_when_it_is_full(small_disk: SmallDisk) -> None:

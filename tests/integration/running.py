@@ -7,12 +7,10 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package re-exports them without saying so
@@ -213,18 +211,6 @@ class Bench:
                 assert letter is not None
                 found.append((letter, record))
         return found
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    """Status and body; (0, "") while nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
-            return response.status, response.read().decode()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 class Load:

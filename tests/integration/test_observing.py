@@ -6,7 +6,8 @@ import re
 import subprocess
 
 from tests.brokers import MavenKafka, free_port
-from tests.integration.running import Load, MakeBench, get
+from tests.http_get import http_get
+from tests.integration.running import Load, MakeBench
 from tests.prometheus import Prometheus, find_program
 from worker.errors import ExitCode
 
@@ -50,7 +51,7 @@ def test_a_prometheus_sees_what_two_members_do(make_bench: MakeBench, prometheus
     for member, port in zip(bench.group.members, ports, strict=True):
         checked = subprocess.run(
             [find_program("promtool"), "check", "metrics"],
-            input=get(port, "/metrics")[1],
+            input=http_get(port, "/metrics")[1],
             capture_output=True,
             text=True,
             check=False,
@@ -64,10 +65,10 @@ def test_a_member_is_alive_and_ready_until_it_stops(make_bench: MakeBench) -> No
     port = free_port()
     bench = make_bench()
     member = bench.start("first", http_address=f"127.0.0.1:{port}")
-    bench.group.wait_for(lambda: get(port, "/readyz") == (200, "ready\n"), "ready", timeout_s=40)
-    assert get(port, "/healthz") == (200, "ok\n")
+    bench.group.wait_for(lambda: http_get(port, "/readyz") == (200, "ready\n"), "ready", timeout_s=40)
+    assert http_get(port, "/healthz") == (200, "ok\n")
     bench.stop(member, 15, within_s=20)
-    assert get(port, "/healthz") == (0, "")
+    assert http_get(port, "/healthz") == (0, "")
 
 
 def test_a_broker_that_is_away_makes_nobody_unhealthy(private_kafka: MavenKafka, make_bench: MakeBench) -> None:
@@ -76,12 +77,12 @@ def test_a_broker_that_is_away_makes_nobody_unhealthy(private_kafka: MavenKafka,
     member = bench.start("first")
     private_kafka.kill()
     bench.group.wait_for(lambda: "waiting for the broker" in member.log, "the outage is told", timeout_s=40)
-    assert get(port, "/healthz") == (200, "ok\n")
+    assert http_get(port, "/healthz") == (200, "ok\n")
     private_kafka.start()
     bench.group.reconnect()
     bench.send("ps_1", "amelie", "Pay")
     bench.wait_for_texts({"amelie": ["Pay"]})
-    bench.group.wait_for(lambda: get(port, "/readyz")[0] == 200, "ready again", timeout_s=40)
+    bench.group.wait_for(lambda: http_get(port, "/readyz")[0] == 200, "ready again", timeout_s=40)
 
 
 def test_an_address_that_is_taken_ends_it_at_once(make_bench: MakeBench) -> None:

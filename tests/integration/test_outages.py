@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.members import Member
 from tests.brokers import MavenKafka
-from tests.chaos.cluster import CannotMountError, Cluster, SmallDisk
+from tests.chaos.cluster import Cluster, SmallDisk
 from tests.integration.running import Bench, Load, MakeBench
 
 OUTAGE_S = 8.0  # longer than the sessions (3 s, the broker's 6 s) and the delivery timeout (1.5 s) of these tests
@@ -44,33 +44,23 @@ def test_a_broker_that_is_down_for_longer_than_every_timeout_is_waited_for(
 
 
 @pytest.fixture
-def full_disk() -> Iterator[SmallDisk]:
-    try:
-        disk = SmallDisk()
-    except CannotMountError as why:
-        pytest.skip(f"a full log directory needs a file system of its own: {why}")
-    with disk:
-        yield disk
-
-
-@pytest.fixture
-def cluster(private_brokers: None, full_disk: SmallDisk) -> Iterator[Cluster]:
-    with Cluster(data_dir=full_disk.path) as cluster:
+def cluster(private_brokers: None, small_disk: SmallDisk) -> Iterator[Cluster]:
+    with Cluster(data_dir=small_disk.path) as cluster:
         yield cluster
 
 
 def test_a_broker_whose_disk_is_full_is_waited_for(
-    full_disk: SmallDisk, cluster: Cluster, make_bench: MakeBench
+    small_disk: SmallDisk, cluster: Cluster, make_bench: MakeBench
 ) -> None:
     bench = make_bench(bootstrap=cluster.bootstrap_servers)
     member, load = bench.start("member"), Load(bench)
     load.send(2000)
     bench.wait_routed(200)
-    full_disk.fill()
+    small_disk.fill()
     load.send(2000)
     [node] = cluster.nodes
     bench.group.wait_for(lambda: not node.is_up, "the broker has given up", timeout_s=60)
-    full_disk.free()
+    small_disk.free()
     node.start()
     bench.group.reconnect()
     load.send(500)

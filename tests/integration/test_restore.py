@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import orjson
 import pytest
 from confluent_kafka import Producer
 
 from tests.acceptance.members import Member
-from tests.integration.running import Bench
+from tests.integration.running import Bench, MakeBench
 from worker.errors import ExitCode
 
 STOP_S = 10.0
@@ -28,23 +26,6 @@ COMPACTED = {
     "min.cleanable.dirty.ratio": "0.01",
     "max.compaction.lag.ms": "100",
 }
-MakeBench = Callable[..., Bench]
-
-
-@pytest.fixture
-def make_bench(kafka: str, unique: Callable[[str], str], tmp_path: Path) -> Iterator[MakeBench]:
-    """`make_bench(partitions=…, **settings)`: topics and a group without members. One per test."""
-    benches: list[Bench] = []
-
-    def make(*, partitions: int, **settings: object) -> Bench:
-        assert not benches
-        benches.append(Bench(kafka, unique, tmp_path, partitions=partitions, **settings))
-        return benches[0]
-
-    yield make
-    for bench in benches:
-        bench.group.close()
-        bench.delete_topics()
 
 
 def session_on(bench: Bench, partition: int, name: str = "ps") -> str:

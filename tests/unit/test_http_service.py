@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import socket
-import urllib.request
-from urllib.error import HTTPError
 
 import pytest
 
+from tests.http_get import http_get
 from worker.errors import ExitCode, Fatal
 from worker.http_service import Answer, HttpService
 from worker.listen import Listen, parse_listen
 
 ANY = Listen("127.0.0.1", 0)
-
-
-def get(service: HttpService, path: str) -> tuple[int, str]:
-    """Status and body."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{service.port}{path}", timeout=10) as response:
-            return response.status, response.read().decode()
-    except HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
 
 
 def broken() -> Answer:
@@ -31,15 +20,15 @@ def broken() -> Answer:
 
 def test_a_route_is_answered_and_no_other() -> None:
     with HttpService(ANY, {"/healthz": lambda: Answer(503, b"no\n")}) as service:
-        assert get(service, "/healthz") == (503, "no\n")
-        assert get(service, "/healthz?verbose") == (503, "no\n")
-        assert get(service, "/") == (404, "not found\n")
+        assert http_get(service.port, "/healthz") == (503, "no\n")
+        assert http_get(service.port, "/healthz?verbose") == (503, "no\n")
+        assert http_get(service.port, "/") == (404, "not found\n")
 
 
 def test_what_fails_is_told_and_the_next_one_is_answered(caplog: pytest.LogCaptureFixture) -> None:
     with HttpService(ANY, {"/broken": broken, "/ok": lambda: Answer(200, b"ok")}) as service:
-        assert get(service, "/broken") == (500, "failed\n")
-        assert get(service, "/ok") == (200, "ok")
+        assert http_get(service.port, "/broken") == (500, "failed\n")
+        assert http_get(service.port, "/ok") == (200, "ok")
     assert "/broken could not be answered" in caplog.text
 
 
@@ -48,7 +37,7 @@ def test_a_client_that_says_nothing_keeps_nobody_waiting() -> None:
         HttpService(ANY, {"/ok": lambda: Answer(200, b"ok")}) as service,
         socket.create_connection(("127.0.0.1", service.port)),
     ):
-        assert get(service, "/ok") == (200, "ok")
+        assert http_get(service.port, "/ok") == (200, "ok")
 
 
 def test_an_address_that_is_taken_is_told() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.broker import FakeBroker
+from tests.http_get import http_get
 from tests.unit.runtime.member import FakeMember, new_broker, send
 from worker.client_statistics import ClientStatistics
 from worker.health import Health
@@ -34,12 +33,7 @@ class Shown:
         ).__enter__()
 
     def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http.port}{path}", timeout=10) as response:
-                return response.status, response.read().decode()
-        except HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return http_get(self.http.port, path)
 
     def families(self) -> set[str]:
         """The names as Prometheus reads them; it takes _total off."""

@@ -37,6 +37,16 @@ def new_member(broker: FakeBroker, **settings: Any) -> FakeMember:
     return FakeMember(broker, processing_guarantee="exactly_once", **settings)
 
 
+def with_something_open() -> tuple[FakeBroker, FakeMember]:
+    """A member that has produced for a payload and not committed it yet."""
+    broker = new_broker()
+    member = new_member(broker, commit_interval_s=3.0)
+    member.turn()
+    send(broker)
+    member.turn()
+    return broker, member
+
+
 def seen_of_input(broker: FakeBroker) -> Counter[tuple[int, int]]:
     """How often each record of the input is on the repartition or the dead-letter topic."""
     seen = Counter(place_of(routed.source) for routed in hops(broker))
@@ -187,11 +197,7 @@ def test_a_group_between_two_generations_is_waited_for(code: int) -> None:
 
 
 def test_a_member_that_is_counted_out_shows_nothing_and_joins_anew() -> None:
-    broker = new_broker()
-    member = new_member(broker, commit_interval_s=3.0)
-    member.turn()
-    send(broker)
-    member.turn()
+    broker, member = with_something_open()
     broker.expelled.add(member.consumer)
     broker.clock.sleep(3.0)
     broker.journal.clear()
@@ -205,11 +211,7 @@ def test_a_member_that_is_counted_out_shows_nothing_and_joins_anew() -> None:
 
 def test_a_client_that_has_forgotten_who_it_is_commits_nothing() -> None:
     """The broker takes offsets of nobody, whoever owns the partitions (measured)."""
-    broker = new_broker()
-    member = new_member(broker, commit_interval_s=3.0)
-    member.turn()
-    send(broker)
-    member.turn()
+    broker, member = with_something_open()
     metadata = member.consumer.consumer_group_metadata
 
     def forgets() -> object:
@@ -438,11 +440,7 @@ def test_a_dead_letter_topic_that_became_too_small_gets_the_headers_only() -> No
 
 
 def test_the_last_checkpoint_commits_what_is_open() -> None:
-    broker = new_broker()
-    member = new_member(broker, commit_interval_s=3.0)
-    member.turn()
-    send(broker)
-    member.turn()
+    broker, member = with_something_open()
     broker.refuse_commits.append(KafkaError.REBALANCE_IN_PROGRESS)
     member.loop.stop()
     member.loop.work()
