@@ -117,23 +117,19 @@ def read_payload(value: bytes | None) -> Payload | Skip:
     wire = _read_ordinary(value, is_plain=is_plain) or _read_strictly(value)
     if wire.type is not None and wire.type != "actions":
         return Skip.OTHER_TYPE
-    session_id = _identifier(wire.session_id)
+    session_id = identifier(wire.session_id)
     if not session_id:
         return Skip.NO_SESSION_ID
     return Payload(
         session_id,
-        _identifier(wire.product_id),
-        _identifier(wire.user_id),
-        _identifier(wire.email),
-        _identifier(wire.conversation_id),
+        identifier(wire.product_id),
+        identifier(wire.user_id),
+        identifier(wire.email),
+        identifier(wire.conversation_id),
         wire.actions or [],
         wire.forwarded_at,
         is_plain,
     )
-
-
-def _identifier(value: Id) -> str:
-    return value.strip() if type(value) is str else identifier(value)  # most are: half a microsecond a payload
 
 
 _ordinary = msgspec.json.Decoder(OrdinaryPayload)

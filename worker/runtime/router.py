@@ -1,8 +1,8 @@
 """Payloads on their way to the partitions of their users: many travel in one record of the repartition topic.
 
 A record costs its producer and its consumer more than a payload in it does, so what a batch of the loop yields for one
-partition goes out together (benchmarks/bench_form.py). A large payload travels alone, with what it was made of: should
-the topic refuse it, it becomes a dead letter with its original bytes.
+partition goes out together (`worker.pipeline.repartition`). A large payload travels alone, with what it was made of:
+should the topic refuse it, it becomes a dead letter with its original bytes.
 """
 
 from __future__ import annotations

@@ -181,7 +181,7 @@ class SessionTask(Task):
                 self._channels.router.route(routed, source)
 
     def _count(self) -> None:
-        """What was read since the last time. Not with each payload: that is a twentieth of the work."""
+        """What was read since the last time. Not with each payload: to count one takes 0.2 us."""
         self._channels.metrics.add("payloads", count=self._payloads)
         self._channels.dead_letters.note_good(self._payloads)
         self._payloads = 0
