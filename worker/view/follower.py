@@ -211,7 +211,8 @@ class Follower:
         self._unserved_since = {
             number: self._unserved_since.get(number, now) for number in seen.unserved if number in self.partitions
         }
-        if seen.idle_s.keys() >= self.partitions.keys() and max(seen.idle_s.values(), default=0.0) < WELL_S:
+        all_seen = self._found and seen.idle_s.keys() >= self.partitions.keys()
+        if all_seen and max(seen.idle_s.values(), default=0.0) < WELL_S:
             self.trouble = ""
         for number, idle_s in seen.idle_s.items():
             facts = self.partitions.get(number)

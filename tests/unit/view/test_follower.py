@@ -83,6 +83,14 @@ def test_everything_is_read_and_then_what_comes(here: Setup) -> None:
     assert here.status() is ViewStatus.CAUGHT_UP
 
 
+def test_that_there_is_no_topic_is_told_as_long_as_it_is_so() -> None:
+    here = Setup(partitions=0)
+    here.steps()
+    here.reader.say_statistics(TOPIC)
+    here.reader.poll(0)
+    assert here.follower.trouble == f"there is no topic {TOPIC}"
+
+
 def test_a_topic_that_comes_late_is_waited_for() -> None:
     here = Setup(partitions=0)
     here.steps()
