@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import hashlib
 import os
 import re
@@ -132,8 +133,13 @@ def _docker_host() -> str:
 
         client = docker.from_env(timeout=10)
         client.ping()
-    except Exception as absent:  # the library raises what its transport raises; all of it means "not here"
-        raise NoBrokerError(f"no Docker daemon answers ({type(absent).__name__})") from absent
+    except Exception as error:  # noqa: BLE001 - the library raises what its transport raises: "not here"
+        absent = type(error).__name__
+    else:
+        absent = ""
+    if absent:
+        gc.collect()  # the library leaves its socket to the collector: better here, where its warnings are ignored
+        raise NoBrokerError(f"no Docker daemon answers ({absent})")
     try:
         client.images.get(DOCKER_IMAGE)
     except docker.errors.DockerException:
