@@ -19,6 +19,7 @@ def link_policy(settings: Settings) -> LinkPolicy:
         max_actions_per_session=settings.max_actions_per_session,
         max_held_sessions=settings.max_held_sessions,
         anonymous_user_id=re.compile(pattern) if pattern else None,
+        include_email=settings.include_email,
     )
 
 

@@ -29,7 +29,7 @@ def test_every_setting_arrives() -> None:
         expire_idle_users=False,
         anonymous_user_id_pattern="^anon-",
     )
-    assert link_policy(settings) == LinkPolicy(120, 90, 5, 6, re.compile("^anon-"))
+    assert link_policy(settings) == LinkPolicy(120, 90, 5, 6, re.compile("^anon-"), include_email=False)
     assert user_policy(settings) == UserPolicy(
         RenderPolicy(60, 7, 5, 2048, include_email=False), 3, expire_idle_users=False
     )

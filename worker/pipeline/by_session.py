@@ -32,6 +32,7 @@ class LinkPolicy:
     max_actions_per_session: int = 200
     max_held_sessions: int = 10_000
     anonymous_user_id: re.Pattern[str] | None = None
+    include_email: bool = True  # False: e-mail addresses go no further than the payload that they came in
 
 
 # A payload for the repartition topic, and the `source` given with the arrival that it comes from (None: it was held and
@@ -99,6 +100,7 @@ class BySession:
         self.next_offset = start.offset
         self._policy = policy
         self._anonymous_user_id = policy.anonymous_user_id
+        self._include_email = policy.include_email
         self._first_source = source_of(partition, 0)
         self._oldest_seen_at = NEVER  # no session was seen before that
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
@@ -156,7 +158,7 @@ class BySession:
             payload.text(),
             len(payload.actions),
             payload.conversation_id,
-            payload.email,
+            payload.email if self._include_email else "",
             user_id,
             time.stream_time,
         )
