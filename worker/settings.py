@@ -96,7 +96,7 @@ class Settings(BaseModel):
         "",
         description="User ids that match this regular expression anywhere in the id count as absent; empty = none.",
     )
-    include_email: bool = Field(True, description="Write the user's e-mail address; false: into nothing but dead letters.")
+    include_email: bool = Field(True, description="Write the user's e-mail address; off: only dead letters have it.")
 
     processing_guarantee: Literal["at_least_once", "exactly_once"] = Field(
         "at_least_once",
