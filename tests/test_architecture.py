@@ -23,7 +23,7 @@ PUBLIC_STORES = {  # thin classes with a lock and a default clock around the cor
     "worker/context/user_session_index.py": {"threading", "time"},
 }
 KAFKA_CLIENT = "worker/kafka.py"
-VIEW_STANDS_ON = ("worker.view", "worker.kafka", "worker.errors", "worker.settings")
+VIEW_STANDS_ON = ("worker.view", "worker.kafka", "worker.errors", "worker.settings", "worker.secret_files")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 EMPTY_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "managers", "misc", "base"}

@@ -138,6 +138,13 @@ def from_variable(rest: str) -> str:
     return _WITH_UNDERSCORE.get(name, name)
 
 
+def held_in_file(name: str) -> str:
+    """The property whose value is in a file: `sasl.password` of `sasl.password.file`; "" where the name is that
+    of a property itself, or is about none."""
+    inner = name.removesuffix(".file")
+    return inner if name not in KNOWN and inner != name and (inner in KNOWN or is_secret(inner)) else ""
+
+
 def is_secret(name: str) -> bool:
     """Whether the value must never be shown. A name that sounds like a secret is one, known or not."""
     if name in SECRETS:

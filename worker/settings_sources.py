@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker import kafka_properties
+from worker.secret_files import NoSecret, read_secret
 
 PREFIX = "WORKER_"
 KAFKA_PREFIX = "WORKER_KAFKA_"
@@ -130,7 +131,7 @@ def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Col
         if not name.startswith(PREFIX) or name in {FILE_VARIABLE, *_TOKENS} or _SERVICE_LINK.fullmatch(name):
             continue
         if name.startswith(KAFKA_PREFIX) and name != KAFKA_PREFIX:
-            _read_kafka_variable(gathered, name, value)
+            _read_kafka_variable(gathered, name, environ)
         elif field_name in known:
             gathered.setting(field_name, value, name)
         else:
@@ -138,16 +139,16 @@ def _read_environment(gathered: Gathered, environ: Mapping[str, str], known: Col
             gathered.unknown(name, candidates, KAFKA_PREFIX + field_name.upper() if prop else "")
 
 
-def _read_kafka_variable(gathered: Gathered, name: str, value: str) -> None:
+def _read_kafka_variable(gathered: Gathered, name: str, environ: Mapping[str, str]) -> None:
     prop = kafka_properties.from_variable(name.removeprefix(KAFKA_PREFIX))
-    secret = prop.removesuffix(".file")
-    if prop.endswith(".file") and secret in kafka_properties.SECRETS and prop not in kafka_properties.KNOWN:
-        try:
-            gathered.property(secret, Path(value).read_text(encoding="utf-8").rstrip("\r\n"), name)
-        except (OSError, UnicodeDecodeError):
-            gathered.problems.append(f"{name}: expected the path of a readable text file, got {value!r}")
+    in_file = kafka_properties.held_in_file(prop)
+    if not in_file:
+        gathered.property(prop, environ[name], name)
         return
-    gathered.property(prop, value, name)
+    try:
+        gathered.property(in_file, read_secret(name, environ), name)
+    except NoSecret as exc:
+        gathered.problems.append(str(exc))
 
 
 def _read_flags(gathered: Gathered, flags: Mapping[str, object], known: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from pydantic import SecretStr
 
 from schemas import SessionContext
 from schemas.actions import action_line
@@ -310,7 +311,7 @@ def test_where_a_token_is_needed_it_is_asked_for_and_kept_in_the_tab_alone(
     chat: Chat, visit: Callable[..., Page]
 ) -> None:
     write(chat, "u", 1, did(chat, "s", "hello"))
-    with served(chat, HttpPolicy(Tokens(READ), streams=StreamPolicy(heartbeat_s=0.5))) as url:
+    with served(chat, HttpPolicy(Tokens(SecretStr(READ)), streams=StreamPolicy(heartbeat_s=0.5))) as url:
         page = visit(url)
         look_up(page, "u")
         token = page.get_by_label("Read token")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from worker.cli import app
@@ -42,7 +43,7 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 
 def test_others_may_reach_it_with_a_token_or_a_word_only() -> None:
     with pytest.raises(Fatal, match="could read what every user does"):
-        serve(Settings(), Listen("0.0.0.0", 0), Tokens(admin="a" * 20), without_token=False)
+        serve(Settings(), Listen("0.0.0.0", 0), Tokens(admin=SecretStr("a" * 20)), without_token=False)
 
 
 def test_a_package_that_is_missing_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:

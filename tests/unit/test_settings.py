@@ -80,6 +80,46 @@ def test_a_secret_may_come_from_a_file_of_its_own(tmp_path: Path) -> None:
     assert reveal(value) == SENTINEL
 
 
+@pytest.mark.parametrize(
+    ("name", "prop"),
+    [("SASL_USERNAME", "sasl.username"), ("SSL_KEY_PEM", "ssl.key.pem"), ("NEW_SECRET", "new.secret")],
+)
+def test_any_property_may_come_from_a_file(tmp_path: Path, name: str, prop: str) -> None:
+    (tmp_path / "mounted").write_text("two\nlines\r\n", encoding="utf-8")
+    value = load_settings({}, {f"WORKER_KAFKA_{name}_FILE": str(tmp_path / "mounted")}).kafka[prop]
+    assert reveal(value) == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "cannot be read: No such file"), (b"\n", "is empty"), (b"\xff" + SENTINEL.encode(), "is no text in UTF-8")],
+)
+def test_a_file_that_holds_no_secret_is_told_by_variable_and_path(
+    tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    text = complaint({}, {"WORKER_KAFKA_SASL_PASSWORD_FILE": str(path)})
+    assert f"WORKER_KAFKA_SASL_PASSWORD_FILE: '{path}' {expected}" in text
+    assert SENTINEL not in text
+
+
+@pytest.mark.parametrize("path", ["", "/", "\0"])
+def test_a_path_that_is_none_is_told_too(path: str) -> None:
+    assert "WORKER_KAFKA_SASL_PASSWORD_FILE" in complaint({}, {"WORKER_KAFKA_SASL_PASSWORD_FILE": path})
+
+
+def test_a_secret_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("one")
+    environ = {"WORKER_KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "password"), "WORKER_KAFKA_SASL_PASSWORD": SENTINEL}
+    text = complaint({}, environ)
+    assert "both WORKER_KAFKA_SASL_PASSWORD and WORKER_KAFKA_SASL_PASSWORD_FILE are set" in text
+    assert str(tmp_path / "password") in text
+    assert SENTINEL not in text
+    assert reveal(load_settings({}, environ | {"WORKER_KAFKA_SASL_PASSWORD": ""}).kafka["sasl.password"]) == "one"
+
+
 def test_a_property_whose_name_ends_in_file_is_itself() -> None:
     environ = {"WORKER_KAFKA_SASL_OAUTHBEARER_ASSERTION_FILE": "/jwt"}
     assert load_settings({}, environ).kafka == {"sasl.oauthbearer.assertion.file": "/jwt"}

@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, Res
 from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, StreamingResponse
 from fastapi.security import HTTPBearer
+from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from worker.errors import WorkerError
@@ -201,7 +202,7 @@ async def each_once(request: Request) -> None:
 class Bearer(HTTPBearer):
     """Lets nobody through without this token."""
 
-    def __init__(self, token: str, name: str) -> None:
+    def __init__(self, token: SecretStr, name: str) -> None:
         super().__init__(scheme_name=name, auto_error=False)
         self._token = token
 
