@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests import brokers, browsers
+from tests import brokers, browsers, containers
 from tests import prometheus as prometheus_program
 from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_jars
 from tests.browsers import NoBrowserError, chromium
 from tests.chaos.cluster import CannotMountError, SmallDisk
+from tests.containers import Engine, NoEngineError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,7 +30,9 @@ _HOW_TO_GET = {
     "Kafka": brokers.HOW_TO_GET_ONE,
     "Chromium": browsers.HOW_TO_GET_ONE,
     "Prometheus": prometheus_program.HOW_TO_GET_IT,
+    "container engine": containers.HOW_TO_GET_ONE,
 }
+_MAY_BE_MISSING_IN_CI = {"container engine"}  # not every machine lets one start; .ci/run says so
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +110,26 @@ def prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[prome
         yield program
 
 
+@pytest.fixture(scope="session")
+def image(request: pytest.FixtureRequest) -> str:
+    """Our image, built once."""
+    try:
+        return Engine().build()
+    except NoEngineError as missing:
+        _give_up(request.config, "container engine", missing)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Runs containers, and removes them."""
+    try:
+        found = Engine()
+    except NoEngineError as missing:
+        _give_up(request.config, "container engine", missing)
+    with found:
+        yield found
+
+
 @pytest.fixture
 def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Names that no other test and no other run has: `unique("input")`, the same within one test."""
@@ -119,7 +142,7 @@ def _give_up(config: pytest.Config, what: str, missing: Exception) -> NoReturn:
     """Skip; in CI fail, because there a test that never runs looks like one that passes."""
     config.stash.setdefault(_MISSING, {})[what] = str(missing)
     message = f"no {what}: {missing}"
-    if os.environ.get("CI", "").lower() in ("", "0", "false"):
+    if os.environ.get("CI", "").lower() in ("", "0", "false") or what in _MAY_BE_MISSING_IN_CI:
         pytest.skip(message)
     pytest.fail(f"{message}; in CI this is a failure: {_HOW_TO_GET[what]}", pytrace=False)
 
