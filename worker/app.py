@@ -15,7 +15,7 @@ from worker.kafka import Admin
 from worker.kafka_clients import KafkaClients
 from worker.loop_watch import LoopWatch
 from worker.metrics import Metrics
-from worker.policies import link_policy, user_policy
+from worker.policies import link_policy, user_policy, visitor_policy
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import Clients
@@ -30,7 +30,7 @@ from worker.runtime.poll_loop import LoopPolicy, PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
 from worker.runtime.router import Router
-from worker.runtime.task import Channels, SessionTask, Task, TaskId, UserTask
+from worker.runtime.task import Channels, SessionPolicy, SessionTask, Task, TaskId, UserTask
 from worker.runtime.transactional_checkpoint import TransactionalCheckpoint
 from worker.runtime.transactional_outbox import TransactionalOutbox
 from worker.settings import Settings
@@ -111,8 +111,10 @@ class Service:
         self._outbox = self._make_outbox(clients, lambda: ownership.check(), limits)  # noqa: PLW0108 - it is made below
         self._channels = self._make_channels(report.topics[Role.REPARTITION])
         router = self._channels.router
-        self._link_policy = link_policy(settings)
-        self._user_policy = user_policy(settings, limits[settings.output_topic] - MAX_RECORD_OVERHEAD_BYTES)
+        room = {name: limit - MAX_RECORD_OVERHEAD_BYTES for name, limit in limits.items()}
+        visitors = visitor_policy(settings, room.get(settings.session_output_topic))
+        self._session_policy = SessionPolicy(link_policy(settings), settings.max_clock_skew_s, visitors)
+        self._user_policy = user_policy(settings, room[settings.output_topic])
         refusals = Refusals(self._channels, clock, policy.flush_timeout_s, lambda: list(assignment.tasks.values()))
         checkpoint = self._make_checkpoint(refusals)
         self._consumer = clients.consumer(checkpoint.on_commit)
@@ -163,13 +165,14 @@ class Service:
             settings.repartition_topic,
             settings.output_topic,
             settings.dlq_topic,
+            settings.session_output_topic,
         )
 
     def _make_task(self, task_id: TaskId, start: Start) -> Task:
         if start.warning:
             self.metrics.add("clamped_starts")
         if task_id[0] == self._settings.input_topic:
-            return SessionTask(task_id, start, self._link_policy, self._settings.max_clock_skew_s, self._channels)
+            return SessionTask(task_id, start, self._session_policy, self._channels, self.clock.wall())
         return UserTask(task_id, start, self._user_policy, self._channels, self.clock.wall())
 
     def close(self, timeout_s: float = GIVE_UP_TIMEOUT_S) -> bool:

@@ -48,12 +48,15 @@ COUNTERS: dict[CountName, Measure] = {
         "stage_events_total",
         "What a stage did beside its rule: payloads that were `held`, `late`, `erased` or `repeats`; caps that bit "
         "(`held_payloads_dropped`, `held_sessions_dropped`, `sessions_dropped`, `records_truncated`, "
-        "`users_too_large`); `links_lapsed`, `users_switched`, `anonymous_user_id`.",
+        "`users_too_large`, `visitors_too_large`); `links_lapsed`, `users_switched`, `anonymous_user_id`.",
         ("kind",),
     ),
     "routed": Measure("routed_payloads_total", "Payloads sent to the repartition topic."),
     "published": Measure(
-        "published_records_total", "Records of the output topic: `context` or `tombstone`.", ("kind",)
+        "published_records_total",
+        "Records of the output topic: `context` or `tombstone`; of the session topic: `visitor` or "
+        "`visitor_tombstone`.",
+        ("kind",),
     ),
     "published_bytes": Measure("published_bytes_total", "Bytes of the values of these records."),
     "commit_failures": Measure("commit_failures_total", "Offset commits that the broker refused.", ("error",)),

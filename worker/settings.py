@@ -71,7 +71,7 @@ class Settings(BaseModel):
         "", description="Internal, user-keyed topic between the two stages; empty = `{group_id}-by-user-repartition`."
     )
     session_output_topic: str = Field(
-        "", description="Records of sessions without a user (not in this version); empty = off."
+        "", description="Session-keyed records of visitors without an identity are written here; empty = off."
     )
     create_topics: bool = Field(True, description="Create the worker's own topics when they are missing.")
 
@@ -219,11 +219,6 @@ class Settings(BaseModel):
         except re.error as exc:
             raise PydanticCustomError("expected", "expected a regular expression ({text})", {"text": str(exc)}) from exc
         return value
-
-    @field_validator("session_output_topic")
-    @classmethod
-    def _is_reserved(cls, value: str) -> str:
-        return _checked(value, "expected nothing; records of sessions are not in this version", holds=not value)
 
     @field_validator("http_address")
     @classmethod

@@ -7,7 +7,7 @@ import pytest
 from worker.settings import Settings
 from worker.topic_policy import DAY_MS, Role, Topic, mistakes, names, required_retention_ms, wanted_config, warnings
 
-SETTINGS = Settings().model_copy(update={"session_output_topic": "sessions"})  # not to be set by users yet
+SETTINGS = Settings(session_output_topic="sessions")
 INPUT_MAX_BYTES = 5_000_000
 
 

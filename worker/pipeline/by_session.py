@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +18,8 @@ from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
+from worker.pipeline.session import Held, Session
+from worker.pipeline.visitors import Visitors
 
 KEEP_SOURCE_BYTES = 8 * 1024  # of text; less fits every topic, and what is held of it need not hold its source, too
 
@@ -48,54 +49,14 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     time: EventTime
 
 
-class Held(NamedTuple):
-    """A payload whose user is not known yet. `at`: the stream time when it came; `before`: the one before that."""
-
-    at: float
-    before: float
-    offset: int
-    actions: int
-    routed: RoutedPayload
-    source: object
-
-
-class Session:
-    """One session: when it was seen, whose it is, and what it holds."""
-
-    __slots__ = (
-        "confirmed_at",
-        "confirmed_before",
-        "confirmed_offset",
-        "held",
-        "held_actions",
-        "key",
-        "seen_at",
-        "user",
-    )
-
-    def __init__(self, key: SessionKey) -> None:
-        self.key = key
-        self.seen_at = NEVER
-        self.user = ""
-        self.confirmed_at = NEVER  # stream time at the last record that named the user
-        self.confirmed_before = NEVER  # stream time before that record
-        self.confirmed_offset = -1
-        self.held: list[Held] = []  # at most max_actions_per_session, and none of most sessions
-        self.held_actions = 0
-
-    def drop_oldest_held(self) -> None:
-        self.held_actions -= self.held.pop(0).actions
-
-    def drop_held(self) -> None:
-        self.held.clear()
-        self.held_actions = 0
-
-
 class BySession:
     """The state of one input partition. `apply` takes its readable records in offset order."""
 
-    def __init__(self, policy: LinkPolicy, partition: int, start: RestorePoint) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(
+        self, policy: LinkPolicy, partition: int, start: RestorePoint, visitors: Visitors | None = None
+    ) -> None:
+        self.counts: Counter[str] = Counter() if visitors is None else visitors.counts
+        self.visitors = visitors  # None: nobody wants to know of them
         self.stream_time = start.stream_time
         self.next_offset = start.offset
         self._policy = policy
@@ -141,12 +102,20 @@ class BySession:
                     emissions = [_emission(held, user) for held in session.held]
                 self._release(session)
             self._link(session, user, before, arrival.offset)
-        elif not session.user:
+        if self.visitors is not None:
+            self.visitors.see(session, arrival.time.event_time, restoring=restoring)
+        if not session.user:
             self._hold(session, self._held(arrival, before, source))
-            return emissions
-        if not restoring:
+        elif not restoring:
             emissions.append((self._route(arrival, session.user), source))
         return emissions
+
+    def publish_visitors(self, now: float) -> list[tuple[str, bytes | None]]:
+        """The records of the sessions that changed, by session id. `now` is the wall clock."""
+        if self.visitors is None:
+            return []
+        self.forget()  # whom the next restore will not find must be told of
+        return self.visitors.publish(self.stream_time, self.next_offset, now)
 
     def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:
         payload, time = arrival.payload, arrival.time
@@ -224,6 +193,8 @@ class BySession:
         if len(self._holding) > self._policy.max_held_sessions:
             session = self._oldest_held()[3]
             self._release(session)
+            if self.visitors is not None:
+                self.visitors.forget(session)
             if session.key not in self._confirmed:
                 del self._sessions[session.key]  # nothing is left that a session seen for the first time would not have
             self.counts["held_sessions_dropped"] += 1
@@ -263,6 +234,8 @@ class BySession:
         self._release(session)
         self._confirmed.pop(session.key, None)
         del self._sessions[session.key]
+        if self.visitors is not None:
+            self.visitors.forget(session)
 
     def restore_point(self) -> RestorePoint:
         """The oldest record that the state rests on: a confirmation, a held payload, or the next one to read."""

@@ -1,4 +1,4 @@
-"""A user's memory as the record on the output topic."""
+"""What is remembered as records on the output topics: a user's, and a visitor's."""
 
 from __future__ import annotations
 
@@ -30,21 +30,60 @@ def render(
 
     None when the ids of the user alone are larger than that. `counts`: where a record that was made smaller is noted.
     """
-    record, lines = _record(user_id, memory, version, policy)
+    since = memory.newest - policy.lookback_s
+    sessions, lines = _sessions(memory, since, policy)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "user_id": user_id,
+        "email": memory.email_since(since) or None if policy.include_email else None,
+        "version": version,
+        "updated_at": memory.newest,
+        "expires_at": memory.newest + policy.lookback_s,
+        "sessions": sessions,
+        "truncated": False,
+    }
     encoded = orjson.dumps(record)
     excess = len(encoded) - policy.max_record_bytes
     if excess <= 0:
         return encoded
     if counts is not None:
         counts["records_truncated"] += 1
+    record["truncated"] = True
     return _truncate(record, lines, excess, policy.max_record_bytes)
 
 
-def _record(
-    user_id: str, memory: UserMemory[bytes], version: int, policy: RenderPolicy
-) -> tuple[dict[str, Any], list[list[bytes]]]:
-    newest = memory.newest
-    since = newest - policy.lookback_s
+def render_visitor(
+    session_id: str,
+    linked_user_id: str,
+    memory: UserMemory[bytes],
+    updated_at: float,
+    policy: RenderPolicy,
+    counts: Counter[str],
+) -> bytes | None:
+    """The `VisitorContext` of a session id: whose it is ("" = nobody's), and what those of its sessions did that nobody
+    is known of. It holds no e-mail address. None as in `render`.
+    """
+    sessions, lines = _sessions(memory, memory.newest - policy.lookback_s, policy)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "session_id": session_id,
+        "linked_user_id": linked_user_id or None,
+        "updated_at": updated_at,
+        "expires_at": updated_at + policy.lookback_s,
+        "sessions": sessions,
+    }
+    encoded = orjson.dumps(record)
+    excess = len(encoded) - policy.max_record_bytes
+    if excess <= 0:
+        return encoded
+    counts["records_truncated"] += 1
+    return _truncate(record, lines, excess, policy.max_record_bytes)
+
+
+def _sessions(
+    memory: UserMemory[bytes], since: float, policy: RenderPolicy
+) -> tuple[list[dict[str, Any]], list[list[bytes]]]:
+    """The sessions seen since a time, newest first, and the lines of each."""
     sessions: list[dict[str, Any]] = []
     texts: list[list[bytes]] = []
     for key, session in memory.recent(since, policy.max_sessions):
@@ -61,17 +100,7 @@ def _record(
                 "context": _activity(lines),
             }
         )
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "user_id": user_id,
-        "email": memory.email_since(since) or None if policy.include_email else None,
-        "version": version,
-        "updated_at": newest,
-        "expires_at": newest + policy.lookback_s,
-        "sessions": sessions,
-        "truncated": False,
-    }
-    return record, texts
+    return sessions, texts
 
 
 _PREFIXES = [f"\\n{number}. ".encode() for number in range(1, 201)]  # as inside a JSON string; more when needed
@@ -99,13 +128,12 @@ def _truncate(record: dict[str, Any], lines: list[list[bytes]], excess: int, max
     Each session's text is encoded once: a record of many large sessions costs about two encodings.
     """
     sessions = record["sessions"]
-    record["truncated"] = True
     for session in reversed(sessions[1:]):
         if excess > 0:
             excess -= _encoded_length(session)
             _list(session, [])
             excess += _encoded_length(session)
-    if excess > 0:
+    if excess > 0 and sessions:
         room = _encoded_length(sessions[0]) - excess
         _list(sessions[0], _newest_that_fit(sessions[0], lines[0], room))
     while len(encoded := orjson.dumps(record)) > max_bytes:

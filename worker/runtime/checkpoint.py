@@ -1,7 +1,7 @@
 """The one place that commits.
 
 A checkpoint, in this order:
-  1. publish every changed user of the tasks that run
+  1. publish everything that changed in the tasks that run
   2. flush
   3. every delivery seen and good; what was refused for itself is settled (sent again alone, or a dead letter)
   4. commit next offset and restore point of the partitions owned now
@@ -20,7 +20,7 @@ from worker.metrics import Metrics
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
 from worker.runtime.outbox import Outbox
-from worker.runtime.task import Position, Task, TaskId, UserTask
+from worker.runtime.task import Position, Task, TaskId
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Checkpoint:
         running = [task for task in tasks if task.is_running]
         now = self._clock.wall()
         for task in running:
-            if isinstance(task, UserTask):
+            if task.publishes:
                 task.publish(now)
         self._outbox.flush(flush_timeout_s)
         self._settle()

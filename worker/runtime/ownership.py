@@ -13,7 +13,6 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
-from worker.runtime.task import UserTask
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +50,7 @@ class Ownership:
         wall = self._clock.wall()
         tasks = self._assignment.tasks.values()
         for task in tasks:
-            if isinstance(task, UserTask):
-                task.stage.stay_awake(wall)
+            task.stay_awake(wall)
         try:
             self._checkpoint.confirm_ownership(self._consumer, tasks)
         except WorkerError as exc:

@@ -184,11 +184,7 @@ class PollLoop:
         return self._assignment.tasks.get((message.topic() or "", message.partition() or 0))
 
     def _wait_s(self) -> float:
-        waiting = [
-            task.changed_since
-            for task in self._assignment.tasks.values()
-            if isinstance(task, UserTask) and task.changed_since is not None
-        ]
+        waiting = [task.changed_since for task in self._assignment.tasks.values() if task.changed_since is not None]
         now = self._clock.monotonic()
         longest = POLL_S
         if self._outbox.is_open:
@@ -233,7 +229,7 @@ class PollLoop:
         if isinstance(task, UserTask):
             task.process(batch, self._clock.monotonic())
         elif isinstance(task, SessionTask):
-            task.process(batch, self._clock.wall())
+            task.process(batch, self._clock.wall(), self._clock.monotonic())
         if batch:
             task.read_up_to = max(task.read_up_to, batch[-1].timestamp()[1] / 1000)
 
@@ -250,7 +246,7 @@ class PollLoop:
             if ticks:
                 self._catch_up(task)
                 self._count(task)
-            if not isinstance(task, UserTask) or not task.is_running:
+            if not task.publishes or not task.is_running:
                 continue
             since = task.changed_since
             if (ticks and since is None) or (since is not None and now - since >= self._policy.publish_interval_s):
@@ -300,8 +296,8 @@ class PollLoop:
         if position > task.next_offset:
             task.advance_to(position)
             self._assignment.note_restored(task)
-        if isinstance(task, UserTask):
-            task.stage.see_end(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
+        if task.publishes:
+            task.reach(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
 
     def _count(self, task: Task) -> None:
         """What the stage noted goes to the metrics."""

@@ -13,7 +13,7 @@ from worker.runtime.clock import Clock
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing
 from worker.runtime.router import origin_of, payloads_in
-from worker.runtime.task import Channels, Task, UserTask, without_origin
+from worker.runtime.task import Channels, Task, without_origin
 
 
 class Refusals:
@@ -54,17 +54,14 @@ class Refusals:
             refused += again
 
     def _send_alone(self, outgoing: Outgoing) -> None:
-        if outgoing.topic != self._channels.output_topic or not self._publish_again((outgoing.key or b"").decode()):
+        if not self._publish_again(outgoing):
             self._outbox.send(outgoing)
         self._outbox.flush(self._flush_timeout_s)
 
-    def _publish_again(self, user_id: str) -> bool:
-        """Render anew: what was refused may be older than what was published since. False = the user is forgotten."""
-        for task in self._tasks():
-            if isinstance(task, UserTask) and task.stage.change_again(user_id):
-                task.publish(self._clock.wall())
-                return True
-        return False
+    def _publish_again(self, outgoing: Outgoing) -> bool:
+        """Render anew: what was refused may be older than what was published since. False = it is of no output topic,
+        or nobody knows any more whose it was."""
+        return any(task.publish_again(outgoing, self._clock.wall()) for task in self._tasks())
 
     def _taken_apart(self, outgoing: Outgoing) -> list[Outgoing]:
         """Payloads that travelled together, each in a record of its own."""

@@ -32,6 +32,7 @@ from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.reading import read_arrival
 from worker.pipeline.record import SourceRecord
 from worker.pipeline.restore_point import RestorePoint, decode, encode
+from worker.pipeline.visitors import VisitorPolicy, Visitors, VisitorStart
 from worker.runtime.clients import headers_of
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing, TooLarge
@@ -67,6 +68,7 @@ class Task:
     """What both kinds of task have: a partition, a life cycle, and a position to commit."""
 
     stage: BySession | ByUser
+    publishes = True  # whether it has records of an output topic
 
     def __init__(self, task_id: TaskId, start: Start) -> None:
         self.id = task_id
@@ -77,6 +79,7 @@ class Task:
         self.began_at = 0.0  # monotonic
         self.end = start.end  # of the partition, as it was when it was last looked at
         self.read_up_to = NEVER  # Unix seconds: what was written to the partition before that is read
+        self.changed_since: float | None = None  # monotonic; since when something waits to be published
 
     def move(self, state: TaskState) -> None:
         """The only way to change the state."""
@@ -119,6 +122,26 @@ class Task:
         """The consumer's position: it moves over offsets that hold no record for us."""
         self.stage.advance_to(next_offset)
 
+    def reach(self, end: int) -> None:
+        """The partition reaches at least to here: before that is read, nothing expires by the wall clock."""
+        raise NotImplementedError
+
+    def stay_awake(self, now: float) -> None:
+        """The process was stopped: a silence of the partition begins at `now` (wall clock)."""
+        raise NotImplementedError
+
+    def publish(self, now: float) -> int:
+        """Send every record that changed or expired; how many. `now` is the wall clock.
+
+        Raises:
+            TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
+        """
+        raise NotImplementedError
+
+    def publish_again(self, outgoing: Outgoing, now: float) -> bool:
+        """Send the record that stands in the place of a refused one now; False = nobody here knows of it."""
+        raise NotImplementedError
+
     def position(self) -> Position:
         return Position(self.stage.next_offset, encode(self.stage.restore_point()))
 
@@ -129,21 +152,31 @@ class Task:
         return Start(point, next_offset, max(self.start.end, self.stage.next_offset))
 
 
+class SessionPolicy(NamedTuple):
+    """What a task of the input topic goes by. `visitors` None: their topic is off."""
+
+    link: LinkPolicy
+    max_clock_skew_s: float
+    visitors: VisitorPolicy | None = None
+
+
 class SessionTask(Task):
     """One partition of the input topic."""
 
     stage: BySession
 
-    def __init__(
-        self, task_id: TaskId, start: Start, policy: LinkPolicy, max_clock_skew_s: float, channels: Channels
-    ) -> None:
+    def __init__(self, task_id: TaskId, start: Start, policy: SessionPolicy, channels: Channels, now: float) -> None:
         super().__init__(task_id, start)
-        self.stage = BySession(policy, task_id[1], start.point)
-        self._max_clock_skew_s = max_clock_skew_s
+        visitors = None
+        if policy.visitors is not None:
+            visitors = Visitors(policy.visitors, VisitorStart(start.next_offset, start.end, now))
+        self.stage = BySession(policy.link, task_id[1], start.point, visitors)
+        self.publishes = visitors is not None
+        self._max_clock_skew_s = policy.max_clock_skew_s
         self._channels = channels
         self._payloads = 0  # not yet counted
 
-    def process(self, messages: Sequence[Message], now: float) -> None:
+    def process(self, messages: Sequence[Message], now: float, monotonic: float) -> None:
         """Fold records in and send what they yield. `now` is the wall clock.
 
         Raises:
@@ -152,6 +185,12 @@ class SessionTask(Task):
         for message in messages:
             self._process(message, now)
         self._count()
+        visitors = self.stage.visitors
+        if visitors is not None and messages:
+            timestamp = timestamp_of(messages[-1])
+            visitors.idle_clock.hear(now if timestamp is None else min(timestamp, now))
+            if self.changed_since is None and visitors.has_changes:
+                self.changed_since = monotonic
 
     def _process(self, message: Message, now: float) -> None:
         offset = message.offset()
@@ -186,6 +225,26 @@ class SessionTask(Task):
         self._channels.dead_letters.note_good(self._payloads)
         self._payloads = 0
 
+    def stay_awake(self, now: float) -> None:
+        if self.stage.visitors is not None:
+            self.stage.visitors.idle_clock.stay_awake(now)
+
+    def reach(self, end: int) -> None:
+        if self.stage.visitors is not None:
+            self.stage.visitors.idle_clock.see_end(end)
+
+    def publish(self, now: float) -> int:
+        self.changed_since = None
+        records = self.stage.publish_visitors(now)
+        self._channels.publish(self._channels.session_output_topic, records, _VISITOR)
+        return len(records)
+
+    def publish_again(self, outgoing: Outgoing, now: float) -> bool:
+        visitors, channels = self.stage.visitors, self._channels
+        if visitors is None or outgoing.topic != channels.session_output_topic:
+            return False
+        return visitors.change_again((outgoing.key or b"").decode()) and self.publish(now) > 0
+
 
 class UserTask(Task):
     """One partition of the repartition topic."""
@@ -196,7 +255,6 @@ class UserTask(Task):
         super().__init__(task_id, start)
         self.stage = ByUser(policy, UserStart(start.point, start.next_offset, start.end, now))
         self._channels = channels
-        self.changed_since: float | None = None  # monotonic; since when a changed user waits
 
     def process(self, messages: Sequence[Message], monotonic: float) -> None:
         """Fold records in.
@@ -224,33 +282,24 @@ class UserTask(Task):
             ) from exc
         self.stage.apply(offset, message.timestamp()[1] / 1000, record)
 
-    def publish(self, now: float) -> int:
-        """Send the record of every changed or expired user; how many. `now` is the wall clock.
+    def stay_awake(self, now: float) -> None:
+        self.stage.stay_awake(now)
 
-        Raises:
-            TaskCorrupted, Fatal: something could not be sent.
-        """
+    def reach(self, end: int) -> None:
+        self.stage.see_end(end)
+
+    def publish(self, now: float) -> int:
         self.changed_since = None
-        channels = self._channels
         records = self.stage.publish(now)
-        for user_id, value in records:
-            self.send(user_id, value)
+        self._channels.publish(self._channels.output_topic, records, _USER)
         if records:
-            values = [value for _, value in records if value is not None]
-            channels.metrics.add("published", "context", len(values))
-            channels.metrics.add("published", "tombstone", len(records) - len(values))
-            channels.metrics.add("published_bytes", count=sum(map(len, values)))
-            channels.metrics.note_leaving(self.stage.published_events)
+            self._channels.metrics.note_leaving(self.stage.published_events)
         return len(records)
 
-    def send(self, user_id: str, value: bytes | None) -> None:
-        """A user's record to the output topic; to the dead letters when it is refused for itself."""
-        channels = self._channels
-        outgoing = Outgoing(channels.output_topic, user_id.encode(), value)
-        try:
-            channels.outbox.send(outgoing)
-        except TooLarge:
-            channels.dead_letters.write(without_origin(outgoing), TOO_LARGE)
+    def publish_again(self, outgoing: Outgoing, now: float) -> bool:
+        if outgoing.topic != self._channels.output_topic:
+            return False
+        return self.stage.change_again((outgoing.key or b"").decode()) and self.publish(now) > 0
 
 
 class Channels(NamedTuple):
@@ -263,6 +312,30 @@ class Channels(NamedTuple):
     repartition_topic: TopicName
     output_topic: TopicName
     dead_letter_topic: TopicName
+    session_output_topic: TopicName = ""  # "" = off
+
+    def publish(self, topic: TopicName, records: list[tuple[str, bytes | None]], kinds: tuple[str, str]) -> None:
+        """Records to an output topic, by key; to the dead letters what is refused for itself. `kinds` is how they are
+        counted: with a value, without.
+
+        Raises:
+            TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
+        """
+        for key, value in records:
+            outgoing = Outgoing(topic, key.encode(), value)
+            try:
+                self.outbox.send(outgoing)
+            except TooLarge:
+                self.dead_letters.write(without_origin(outgoing), TOO_LARGE)
+        if records:
+            values = [value for _, value in records if value is not None]
+            self.metrics.add("published", kinds[0], len(values))
+            self.metrics.add("published", kinds[1], len(records) - len(values))
+            self.metrics.add("published_bytes", count=sum(map(len, values)))
+
+
+_USER = ("context", "tombstone")
+_VISITOR = ("visitor", "visitor_tombstone")
 
 
 def without_origin(outgoing: Outgoing) -> SourceRecord:

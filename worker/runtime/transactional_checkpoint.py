@@ -1,7 +1,7 @@
 """The checkpoint of exactly_once: output, dead letters and the positions that they stand for, all or nothing.
 
 In this order:
-  1. publish every changed user of the tasks that run
+  1. publish everything that changed in the tasks that run
   2. flush
   3. every delivery seen and good; what was refused for itself ends the transaction
   4. ask the group whether this member still counts: commit again, outside of the transaction, what is committed

@@ -21,20 +21,21 @@ from worker.settings import Settings
 from worker.topic_policy import Role, Topic
 from worker.topics import TopicReport
 
-INPUT, HOP, OUTPUT, DLQ = "input", "hop", "output", "dlq"
+INPUT, HOP, OUTPUT, DLQ, SESSIONS = "input", "hop", "output", "dlq", "sessions"
 COMMIT_INTERVAL_S = 1.0
 LIMIT = 1_000_000
 SETTLED = 40  # turns of a tenth of a second in which whatever is due gets done
 
 
 def new_broker(*, partitions: int = 1, clock: FakeClock | None = None) -> FakeBroker:
-    """An empty broker with the four topics."""
-    topics = dict.fromkeys((INPUT, HOP, OUTPUT, DLQ), partitions)
+    """An empty broker with the topics."""
+    topics = dict.fromkeys((INPUT, HOP, OUTPUT, DLQ, SESSIONS), partitions)
     return FakeBroker(topics, clock or FakeClock())
 
 
 class FakeMember:
-    """One member. `limits` are what it was told of the topics' max.message.bytes at its start."""
+    """One member. `limits` are what it was told of the topics' max.message.bytes at its start. `visitors`: they have a
+    topic."""
 
     def __init__(
         self,
@@ -42,12 +43,15 @@ class FakeMember:
         *,
         wanted: list[Key] | None = None,
         limits: dict[str, int] | None = None,
+        visitors: bool = False,
         **settings: Any,
     ) -> None:
         names = {"input_topic": INPUT, "repartition_topic": HOP, "output_topic": OUTPUT, "dlq_topic": DLQ}
+        if visitors:
+            names["session_output_topic"] = SESSIONS
         self.broker = broker
         self.clients = FakeClients(broker)
-        told = dict.fromkeys((INPUT, HOP, OUTPUT, DLQ), LIMIT) | (limits or {})
+        told = dict.fromkeys(names.values(), LIMIT) | (limits or {})
         report = TopicReport({role: _topic(role, names, told, broker) for role in Role if role.value in names}, ())
         self.service = Service(Settings(**(names | settings)), report, self.clients, broker.clock)
         self.loop = self.service.loop
@@ -113,11 +117,11 @@ def hops(broker: FakeBroker) -> list[RoutedPayload]:
     return routed_in(message.value() for message in broker.records(HOP))
 
 
-def records(broker: FakeBroker) -> dict[str, dict[str, Any] | None]:
-    """The newest record of every user."""
+def records(broker: FakeBroker, topic: str = OUTPUT) -> dict[str, dict[str, Any] | None]:
+    """The newest record of every user, or of every session id."""
     return {
         (key or b"").decode(): None if value is None else orjson.loads(value)
-        for key, value in broker.newest(OUTPUT).items()
+        for key, value in broker.newest(topic).items()
     }
 
 
