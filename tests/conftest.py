@@ -111,6 +111,15 @@ def prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[prome
 
 
 @pytest.fixture(scope="session")
+def promtool(request: pytest.FixtureRequest) -> str:
+    """Prometheus' tool, which knows rules."""
+    try:
+        return prometheus_program.find_program("promtool")
+    except prometheus_program.NoPrometheusError as missing:
+        _give_up(request.config, "Prometheus", missing)
+
+
+@pytest.fixture(scope="session")
 def image(request: pytest.FixtureRequest) -> str:
     """Our image, built once."""
     try:

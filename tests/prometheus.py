@@ -44,10 +44,11 @@ class Prometheus:
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def scrape(self, targets: Iterable[str]) -> Self:
-        """Start, with these addresses."""
+    def scrape(self, targets: Iterable[str], rules: Path | None = None) -> Self:
+        """Start, with these addresses, and alerts that are looked at as often."""
         config = {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "rule_files": [str(rules)] if rules else [],
             "scrape_configs": [{"job_name": "worker", "static_configs": [{"targets": list(targets)}]}],
         }
         path = self._folder / "prometheus.yml"
