@@ -39,11 +39,17 @@ class Linked(NamedTuple):
     seen_at: float = NEVER
     user: str = ""
     confirmed_at: float = NEVER
+    confirmed_by: Source = (-1, -1)
     held: tuple[tuple[float, Routed], ...] = ()
 
 
 def route(log: Iterable[Record], settings: Settings) -> list[Routed]:
     """The first stage: one partition of the input in offset order."""
+    return link(log, settings)[0]
+
+
+def link(log: Iterable[Record], settings: Settings) -> tuple[list[Routed], dict[tuple[str, str], Linked], float]:
+    """What is routed, the sessions as they stand at the end, and the stream time there."""
     out: list[Routed] = []
     now = NEVER
     sessions: dict[tuple[str, str], Linked] = {}
@@ -60,7 +66,7 @@ def route(log: Iterable[Record], settings: Settings) -> list[Routed]:
         held = tuple(item for item in session.held if item[0] >= now - settings.retention_s)
         if payload.user:
             out += [item._replace(user=payload.user) for _, item in held] + [payload]
-            sessions[payload.session] = Linked(now, payload.user, now)
+            sessions[payload.session] = Linked(now, payload.user, now, payload.source)
         elif session.user:
             out.append(payload._replace(user=session.user))
             sessions[payload.session] = session._replace(seen_at=now)
@@ -69,6 +75,36 @@ def route(log: Iterable[Record], settings: Settings) -> list[Routed]:
             while len(held) > 1 and sum(max(1, len(item.lines)) for _, item in held) > settings.max_actions_per_session:
                 held = held[1:]
             sessions[payload.session] = session._replace(seen_at=now, held=held)
+    return out, sessions, now
+
+
+def visitors(log: Iterable[Record], settings: Settings) -> dict[str, Context | None]:
+    """By session id, what the records of one input partition say at its end. Of one that tells of nothing, no times."""
+    _, sessions, now = link(log, settings)
+    lookback = settings.lookback_seconds
+    out: dict[str, Context | None] = {}
+    for session_id in {key[1] for key in sessions}:
+        mine = [
+            each
+            for key, each in sessions.items()
+            if key[1] == session_id and now - each.seen_at <= settings.retention_s
+        ]
+        linked = [each for each in mine if each.user and now - each.confirmed_at <= settings.link_retention_s]
+        held = sorted(p for each in mine for at, p in each.held if now - at <= settings.retention_s)
+        newest = max([NEVER, *(p.t for p in held)])
+        window = [p for p in held if p.t >= newest - lookback and newest + lookback >= now]
+        keys = {p.session for p in window}
+        entries = {key: [p for p in window if p.session == key] for key in keys}
+        order = sorted(keys, key=lambda key: (-entries[key][-1].t, key[0]))[: settings.max_sessions_per_user]
+        record: Context = {
+            "schema_version": 1,
+            "session_id": session_id,
+            "linked_user_id": max(linked, key=lambda each: each.confirmed_by).user if linked else None,
+            "sessions": [session_of(key, entries[key], settings) for key in order],
+        }
+        if window:
+            record |= {"updated_at": newest, "expires_at": newest + lookback}
+        out[session_id] = record if linked or window else None
     return out
 
 

@@ -114,7 +114,6 @@ class BySession:
         """The records of the sessions that changed, by session id. `now` is the wall clock."""
         if self.visitors is None:
             return []
-        self.forget()  # whom the next restore will not find must be told of
         return self.visitors.publish(self.stream_time, self.next_offset, now)
 
     def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:

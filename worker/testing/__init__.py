@@ -13,135 +13,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import NamedTuple
 
 import orjson
 
 from schemas.actions import ActionsPayload
 from schemas.codec import InvalidPayload, Skip
 from schemas.dead_letter import DeadLetter, retries_of
-from schemas.user_context import UserContext
-from worker.partitioner import partition_of
+from schemas.user_context import UserContext, VisitorContext
 from worker.pipeline import repartition
-from worker.pipeline.by_session import BySession, LinkPolicy
+from worker.pipeline.by_session import BySession
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
 from worker.pipeline.reading import read_arrival
-from worker.pipeline.record import Headers
-from worker.pipeline.restore_point import RestorePoint, decode, encode
-from worker.policies import link_policy, user_policy
-from worker.runtime.restore import Committed, LogBounds, Start, start_of
+from worker.pipeline.restore_point import encode
+from worker.pipeline.visitors import Visitors, VisitorStart
+from worker.policies import link_policy, user_policy, visitor_policy
+from worker.runtime.restore import Start
 from worker.settings import Settings
+from worker.testing.cluster import NOON, Cluster, Log, ManualClock, Outgoing, Record, TaskId, Topic
 
-NOON = 1_712_345_678.0  # where a clock begins that nobody set, Unix seconds
+__all__ = ["NOON", "Cluster", "Log", "ManualClock", "Outgoing", "Record", "Task", "TaskId", "Topic", "TopologyDriver"]
+
 BATCH = 500  # records of one partition in one step
-
-
-class ManualClock:
-    """A clock that stands until it is moved: the `worker.runtime.clock.Clock` of tests."""
-
-    def __init__(self, now: float = NOON) -> None:
-        self.now = now
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-    def advance(self, seconds: float) -> None:
-        """Move on; negative seconds set the wall clock back."""
-        self.now += seconds
-
-
-class Record(NamedTuple):
-    """A record in a log. `timestamp` in Unix seconds; None = it has none."""
-
-    partition: int
-    offset: int
-    timestamp: float | None
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = []  # noqa: RUF012 - never changed: a record is a value
-
-
-class Topic(Enum):
-    """The topics of the pipeline."""
-
-    INPUT = "input"
-    REPARTITION = "repartition"
-    OUTPUT = "output"
-    DEAD_LETTERS = "dead letters"
-
-
-@dataclass(slots=True)
-class Log:
-    """One topic. `records` are in the order in which they came, over all partitions."""
-
-    partitions: list[list[Record]]
-    records: list[Record] = field(default_factory=list)
-
-    def partition_of(self, key: bytes | None) -> int:
-        """Where Kafka puts a record. Without a key that is anywhere; here it is the first partition."""
-        return 0 if key is None else partition_of(key, len(self.partitions))
-
-    def append(
-        self, partition: int, timestamp: float | None, key: bytes | None, value: bytes | None, headers: Headers
-    ) -> Record:
-        """Add a record at the end of its partition."""
-        log = self.partitions[partition]
-        record = Record(partition, len(log), timestamp, key, value, headers)
-        log.append(record)
-        self.records.append(record)
-        return record
-
-
-class Outgoing(NamedTuple):
-    """A record that is produced but not delivered yet."""
-
-    topic: Topic
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    partition: int | None = None  # None: where the key belongs
-
-
-class TaskId(NamedTuple):
-    """The task of one partition of the topic that a stage reads (INPUT: by_session, REPARTITION: by_user)."""
-
-    topic: Topic
-    partition: int
-
-
-class Cluster:
-    """What outlives every member: the logs, what is committed, and the time."""
-
-    def __init__(self, partitions: int, clock: ManualClock) -> None:
-        self.clock = clock
-        self.logs = {topic: Log([[] for _ in range(partitions)]) for topic in Topic}
-        self.commits: dict[TaskId, tuple[int, str]] = {}  # next offset and metadata
-
-    def start(self, task_id: TaskId) -> Start:
-        """Where a task begins that takes the partition now."""
-        next_offset, metadata = self.commits.get(task_id, (None, None))
-        bounds = LogBounds(0, len(self.log_of(task_id)))
-        return start_of(Committed(next_offset, decode(metadata)), bounds, RestorePoint(0))
-
-    def log_of(self, task_id: TaskId) -> list[Record]:
-        return self.logs[task_id.topic].partitions[task_id.partition]
-
-    def home_of(self, user_id: str) -> int:
-        return self.logs[Topic.REPARTITION].partition_of(user_id.encode())
-
-    def deliver(self, outgoing: Outgoing) -> None:
-        """Append to the topic with the time of now, at the partition that the key has in Kafka unless one is given."""
-        log = self.logs[outgoing.topic]
-        partition = log.partition_of(outgoing.key) if outgoing.partition is None else outgoing.partition
-        log.append(partition, self.clock.wall(), outgoing.key, outgoing.value, outgoing.headers)
 
 
 class Task:
@@ -187,7 +79,8 @@ class Task:
                 self._cluster.deliver(outgoing)
 
     def publish(self) -> None:
-        """Produce the record of every user that changed or expired. Nothing to do for by_session."""
+        """Produce every record that changed or expired."""
+        raise NotImplementedError
 
     def checkpoint(self) -> None:
         """Publish, flush, commit; a task that restores has nothing to commit."""
@@ -206,14 +99,26 @@ class SessionTask(Task):
 
     stage: BySession
 
-    def __init__(self, task_id: TaskId, cluster: Cluster, start: Start, policy: LinkPolicy, settings: Settings) -> None:
+    def __init__(self, task_id: TaskId, cluster: Cluster, start: Start, settings: Settings) -> None:
         super().__init__(task_id, cluster, start)
-        self.stage = BySession(policy, task_id.partition, start.point)
+        policy, visitors = visitor_policy(settings), None
+        if policy is not None:
+            visitors = Visitors(policy, VisitorStart(start.next_offset, start.end, cluster.clock.wall()))
+        self.stage = BySession(link_policy(settings), task_id.partition, start.point, visitors)
         self._settings = settings
+
+    def publish(self) -> None:
+        now = self._cluster.clock.wall()
+        if self.stage.visitors is not None:
+            self.stage.visitors.idle_clock.see_end(len(self._cluster.log_of(self.id)))
+        for session_id, value in self.stage.publish_visitors(now):
+            self.unflushed.append(Outgoing(Topic.SESSIONS, session_id.encode(), value, []))
 
     def _process(self, record: Record) -> None:
         running = record.offset >= self._start.next_offset
         now = self._cluster.clock.wall()
+        if self.stage.visitors is not None:
+            self.stage.visitors.idle_clock.hear(now if record.timestamp is None else min(record.timestamp, now))
         try:
             arrival = read_arrival(record.offset, record.value, record.timestamp, now, self._settings.max_clock_skew_s)
         except InvalidPayload as exc:
@@ -280,7 +185,6 @@ class TopologyDriver:
         self.settings = settings or Settings()
         self.clock = clock or ManualClock()
         self._cluster = Cluster(partitions, self.clock)
-        self._link_policy = link_policy(self.settings)
         self._user_policy = user_policy(self.settings)
         ids = [TaskId(topic, number) for topic in (Topic.INPUT, Topic.REPARTITION) for number in range(partitions)]
         self.tasks: dict[TaskId, Task] = {task_id: self._new_task(task_id) for task_id in ids}
@@ -393,8 +297,18 @@ class TopologyDriver:
         """The newest record of a user; None when there is none, or a null one."""
         return self.contexts().get(user_id)
 
+    @property
+    def session_output(self) -> list[Record]:
+        """The session topic, all partitions, in log order; empty unless the settings name one."""
+        return self._cluster.logs[Topic.SESSIONS].records
+
+    def visitors(self) -> dict[str, VisitorContext | None]:
+        """The newest record of every session id; None = a null record."""
+        newest = {(record.key or b"").decode(): record.value for record in self.session_output}
+        return {key: VisitorContext.model_validate_json(value) if value else None for key, value in newest.items()}
+
     def _new_task(self, task_id: TaskId) -> Task:
         start = self._cluster.start(task_id)
         if task_id.topic is Topic.INPUT:
-            return SessionTask(task_id, self._cluster, start, self._link_policy, self.settings)
+            return SessionTask(task_id, self._cluster, start, self.settings)
         return UserTask(task_id, self._cluster, start, self._user_policy)
