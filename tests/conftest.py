@@ -18,7 +18,7 @@ from tests import prometheus as prometheus_program
 from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_jars
 from tests.browsers import NoBrowserError, chromium
 from tests.chaos.cluster import CannotMountError, SmallDisk
-from tests.containers import Engine, NoEngineError
+from tests.containers import Engine, NoComposeError, NoEngineError, find_compose
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,6 +31,7 @@ _HOW_TO_GET = {
     "Chromium": browsers.HOW_TO_GET_ONE,
     "Prometheus": prometheus_program.HOW_TO_GET_IT,
     "container engine": containers.HOW_TO_GET_ONE,
+    "compose": containers.HOW_TO_GET_COMPOSE,
 }
 _MAY_BE_MISSING_IN_CI = {"container engine"}  # not every machine lets one start; .ci/run says so
 
@@ -117,6 +118,15 @@ def promtool(request: pytest.FixtureRequest) -> str:
         return prometheus_program.find_program("promtool")
     except prometheus_program.NoPrometheusError as missing:
         _give_up(request.config, "Prometheus", missing)
+
+
+@pytest.fixture(scope="session")
+def compose_command(request: pytest.FixtureRequest) -> list[str]:
+    """What reads compose files."""
+    try:
+        return find_compose()
+    except NoComposeError as missing:
+        _give_up(request.config, "compose", missing)
 
 
 @pytest.fixture(scope="session")

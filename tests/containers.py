@@ -14,6 +14,7 @@ from tests.brokers import CHECKOUT
 BASE = os.environ.get("BASE_TEST_IMAGE", "")  # Python for our image; empty = the Dockerfile's own
 OUR_IMAGE = "user-context-worker:test"
 HOW_TO_GET_ONE = "start Docker; BASE_TEST_IMAGE and KAFKA_TEST_IMAGE name images where none can be pulled"
+HOW_TO_GET_COMPOSE = "install Docker's compose plugin, or Debian's package `docker-compose`"
 ANSWER_S = 30.0
 BUILD_S = 280.0
 PATIENCE_S = 60.0
@@ -21,6 +22,20 @@ PATIENCE_S = 60.0
 
 class NoEngineError(Exception):
     """No containers can be run here; the message says what is missing."""
+
+
+class NoComposeError(Exception):
+    """No compose file can be read here."""
+
+
+def find_compose() -> list[str]:
+    """`docker compose`, or the older `docker-compose`. Reading a file needs no engine."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            asked = subprocess.run([*command, "version"], capture_output=True, check=False, timeout=ANSWER_S)
+            if not asked.returncode:
+                return command
+    raise NoComposeError("neither `docker compose` nor `docker-compose` here")
 
 
 class Engine:

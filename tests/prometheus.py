@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.brokers import free_port
 
@@ -35,13 +35,50 @@ def find_program(name: str) -> str:
     return found
 
 
-class Prometheus:
+class PrometheusApi:
+    """Asks a Prometheus that runs on this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def query(self, expression: str) -> list[float]:
+        """The values that an expression has now; nothing where it has none, or while Prometheus starts."""
+        asked = urllib.parse.urlencode({"query": expression})
+        try:
+            answer = self._get(f"query?{asked}")
+        except OSError:
+            return []
+        return [float(each["value"][1]) for each in answer["result"]]
+
+    def wait_for(self, expression: str, *, timeout_s: float = START_S) -> list[float]:
+        """Until the expression has a value, and that."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := self.query(expression)):
+            assert time.monotonic() < deadline, f"{expression} has no value\n{self._log}"
+            time.sleep(0.2)
+        return found
+
+    def alerts(self) -> list[str]:
+        """The names of all alerts that it knows, firing or not."""
+        return [rule["name"] for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}", timeout=10) as response:
+            return json.load(response)["data"]
+
+    @property
+    def _log(self) -> str:
+        """What it has said, where that is known."""
+        return ""
+
+
+class Prometheus(PrometheusApi):
     """Scrapes twice a second while it is entered."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(free_port())
         self._program = find_program("prometheus")
         self._folder = folder
-        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def scrape(self, targets: Iterable[str], rules: Path | None = None) -> Self:
@@ -73,24 +110,6 @@ class Prometheus:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(STOP_S)
-
-    def query(self, expression: str) -> list[float]:
-        """The values that an expression has now; nothing where it has none, or while Prometheus starts."""
-        asked = urllib.parse.urlencode({"query": expression})
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/query?{asked}", timeout=10) as response:
-                answer = json.load(response)
-        except OSError:
-            return []
-        return [float(each["value"][1]) for each in answer["data"]["result"]]
-
-    def wait_for(self, expression: str, *, timeout_s: float = START_S) -> list[float]:
-        """Until the expression has a value, and that."""
-        deadline = time.monotonic() + timeout_s
-        while not (found := self.query(expression)):
-            assert time.monotonic() < deadline, f"{expression} has no value\n{self._log}"
-            time.sleep(0.2)
-        return found
 
     @property
     def _log(self) -> str:
