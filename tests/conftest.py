@@ -19,6 +19,7 @@ from tests.brokers import Found, MavenKafka, NoBrokerError, find_broker, kafka_j
 from tests.browsers import NoBrowserError, chromium
 from tests.chaos.cluster import CannotMountError, SmallDisk
 from tests.containers import Engine, NoComposeError, NoEngineError, find_compose
+from tests.deploy import manifests
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -32,6 +33,7 @@ _HOW_TO_GET = {
     "Prometheus": prometheus_program.HOW_TO_GET_IT,
     "container engine": containers.HOW_TO_GET_ONE,
     "compose": containers.HOW_TO_GET_COMPOSE,
+    "kustomize": manifests.HOW_TO_GET_KUSTOMIZE,
 }
 _MAY_BE_MISSING_IN_CI = {"container engine"}  # not every machine lets one start; .ci/run says so
 
@@ -127,6 +129,19 @@ def compose_command(request: pytest.FixtureRequest) -> list[str]:
         return find_compose()
     except NoComposeError as missing:
         _give_up(request.config, "compose", missing)
+
+
+@pytest.fixture
+def kustomized(request: pytest.FixtureRequest) -> Callable[[str], list[manifests.Manifest]]:
+    """`kustomized(folder)`: what a folder of deploy/k8s makes."""
+
+    def build(folder: str) -> list[manifests.Manifest]:
+        try:
+            return manifests.build(folder)
+        except manifests.NoKustomizeError as missing:
+            _give_up(request.config, "kustomize", missing)
+
+    return build
 
 
 @pytest.fixture(scope="session")
