@@ -113,15 +113,17 @@ class Visitors:
     def publish(self, stream_time: float, next_offset: int, now: float) -> list[tuple[str, bytes | None]]:
         """The records of the session ids that changed or expired, null where there is nothing to say any more.
 
-        What was restored waits until the task has come where the one before it may have been.
+        What was restored, and has not changed since, waits until the task is where the one before it may have been.
         """
         if next_offset < self._committed:
             return []
         clock = self.idle_clock.time(stream_time, next_offset, now)
         self._expire(clock)
-        if self._restored and next_offset >= self._end:
-            self._changed.update(self._restored)
-            self._restored = {}
+        if self._restored:
+            if next_offset >= self._end:
+                self._changed.update(self._restored)
+            for session_id in self._changed:
+                self._restored.pop(session_id, None)
         out = [(session_id, self._render(session_id, clock)) for session_id in self._changed]
         self._changed = {}
         return out

@@ -399,13 +399,27 @@ def test_what_was_restored_and_is_forgotten_before_the_end_is_cleared_there_and_
     assert partition.publish()["a"] is None
 
 
-def test_what_changes_before_the_end_is_published_then_and_at_the_end() -> None:
+def test_what_changes_before_the_end_is_published_then() -> None:
     partition = Partition(committed=1, end=3)
     partition.send(0)
     partition.send(1)
     assert told(partition.publish()["a"]) == {None: [0, 1]}
     partition.send(2, "z")
-    assert told(partition.publish()["a"]) == {None: [0, 1]}
+    assert list(partition.publish()) == ["z"]
+
+
+def test_what_was_restored_and_cleared_before_the_end_can_be_forgotten_before_the_end() -> None:
+    partition = Partition(committed=1, end=6)
+    partition.send(0)
+    partition.send(11, event=-5)
+    partition.send(10.5, event=0)
+    partition.send(20, "z")
+    partition.publish()
+    partition.send(25, "z")
+    partition.publish()
+    partition.send(45, "z")
+    assert "a" not in partition.publish()
+    assert list(partition.visitors._visitors) == ["z"]
 
 
 def test_a_record_that_did_not_get_out_is_made_again() -> None:
