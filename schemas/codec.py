@@ -79,6 +79,16 @@ class OrdinaryPayload(WirePayload, gc=False):
     count: Whole | None = None
 
 
+class OrdinaryIds(msgspec.Struct, gc=False):
+    """What decides whose a payload is, and when it happened."""
+
+    type: str | None = None
+    product_id: str | Whole | None = None
+    session_id: str | Whole | None = None
+    user_id: str | Whole | None = None
+    forwarded_at: float | None = None
+
+
 class Payload(msgspec.Struct, frozen=True, gc=False):
     """What the pipeline needs of one ActionsPayload. Ids are stripped; an absent one is ""; `session_id` never is.
 
@@ -101,6 +111,26 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
         if self.is_plain:
             return "\n".join([_plain_line(action) for action in self.actions]).encode()
         return b"\n".join([_line(action) for action in self.actions])
+
+    def whole(self) -> Payload:
+        """Itself: everything is read."""
+        return self
+
+
+class PayloadIds(msgspec.Struct, frozen=True, gc=False):
+    """A payload of which only this much was read. As in `Payload`."""
+
+    session_id: str
+    product_id: str
+    user_id: str
+    forwarded_at: float | None
+    value: bytes
+
+    def whole(self) -> Payload:
+        """Read the rest, too."""
+        payload = read_payload(self.value)
+        assert isinstance(payload, Payload)  # it has a session id
+        return payload
 
 
 def read_payload(value: bytes | None) -> Payload | Skip:
@@ -132,7 +162,33 @@ def read_payload(value: bytes | None) -> Payload | Skip:
     )
 
 
+def read_ids(value: bytes | None) -> PayloadIds | Skip:
+    """The same of a value that is known to be no dead letter, in a third of the time: its actions are not looked at.
+
+    Raises:
+        InvalidPayload: it is one all the same. (Of one that is, anything may be said.)
+    """
+    if value is None:
+        return Skip.NULL_VALUE
+    if value[:1] == b"\0":
+        value = value[SCHEMA_REGISTRY_FRAME_BYTES:]
+    try:
+        wire = _ids.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        payload = read_payload(value)
+        if isinstance(payload, Skip):
+            return payload
+        return PayloadIds(payload.session_id, payload.product_id, payload.user_id, payload.forwarded_at, value)
+    if wire.type is not None and wire.type != "actions":
+        return Skip.OTHER_TYPE
+    session_id = identifier(wire.session_id)
+    if not session_id:
+        return Skip.NO_SESSION_ID
+    return PayloadIds(session_id, identifier(wire.product_id), identifier(wire.user_id), wire.forwarded_at, value)
+
+
 _ordinary = msgspec.json.Decoder(OrdinaryPayload)
+_ids = msgspec.json.Decoder(OrdinaryIds)
 ORJSON_LEVELS = 1024  # what is nested deeper is refused
 
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from schemas import ActionsPayload
 from schemas.actions import identifier
-from schemas.codec import InvalidPayload, Payload, Skip, read_payload
+from schemas.codec import InvalidPayload, Payload, PayloadIds, Skip, read_ids, read_payload
 from schemas.json_schema import documents
 from tests.routed import as_lines
 
@@ -109,6 +109,24 @@ def test_a_damaged_value_is_a_payload_a_skip_or_a_refusal(document: dict[str, An
             continue
         if isinstance(result, Payload):
             result.session_id.encode()  # text that UTF-8 can hold, as everything after this relies on
+
+
+@given(payloads, st.booleans())
+def test_the_ids_alone_are_those_of_the_whole(document: dict[str, Any], in_a_frame: bool) -> None:
+    value = orjson.dumps(document)
+    if in_a_frame:
+        value = b"\0\0\0\0\1" + value
+    whole = read(document)
+    if whole is None:
+        return  # of a dead letter anything may be said
+    ids = read_ids(value)
+    if isinstance(whole, Skip):
+        assert ids == whole
+        return
+    assert isinstance(ids, PayloadIds)
+    for name in ("session_id", "product_id", "user_id", "forwarded_at"):
+        assert getattr(ids, name) == getattr(whole, name)
+    assert ids.whole() == whole
 
 
 @given(payloads)

@@ -27,7 +27,7 @@ from tests.properties.traces import (
 )
 from worker.pipeline.by_session import BySession, Emission
 from worker.pipeline.by_user import SEGMENTS_PER_RETENTION, ByUser, UserStart
-from worker.pipeline.reading import read_arrival
+from worker.pipeline.reading import read_arrival, reader_of
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.policies import link_policy, user_policy
 from worker.settings import Settings
@@ -36,15 +36,18 @@ from worker.testing import Record, TaskId, Topic
 # --- by_session -------------------------------------------------------------------------------------------------------
 
 
-def fold(stage: BySession, record: Record, wall: float, *, restoring: bool = False) -> list[Emission]:
+def fold(stage: BySession, record: Record, wall: float, committed: int = 0, sound_from: int = 0) -> list[Emission]:
+    """Below `committed` it is restored."""
+    read = reader_of(record.offset, committed, sound_from)
     try:
-        arrival = read_arrival(record.offset, record.value, record.timestamp, wall, 3.0)
+        arrival = read_arrival(read, record.offset, record.value, record.timestamp, wall, 3.0)
     except InvalidPayload:
-        arrival = Skip.OTHER_TYPE
+        stage.refuse(record.offset)
+        return []
     if isinstance(arrival, Skip):
         stage.skip(record.offset)
         return []
-    return stage.apply(arrival, restoring=restoring)
+    return stage.apply(arrival, restoring=record.offset < committed)
 
 
 def committed(point: RestorePoint) -> RestorePoint:
@@ -72,7 +75,7 @@ def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_s
     for stopped_at, point in enumerate(points):
         restored = BySession(link_policy(settings), 0, committed(point))
         for record in log[point.offset : stopped_at]:
-            assert fold(restored, record, wall + 100, restoring=True) == []
+            assert fold(restored, record, wall + 100, stopped_at, committed(point).sound_from) == []
         for record in log[stopped_at:]:
             assert fold(restored, record, wall + 100) == emissions[record.offset]
             assert restored.restore_point() == points[record.offset + 1]
@@ -196,7 +199,7 @@ def test_a_by_user_task_is_restored_from_the_oldest_record_within_the_retention(
 
 def assert_oldest(task: ByUser, log: list[Happening], begin: int) -> None:
     """At most a segment too old, and never before the record that the task itself began with."""
-    offset, stream_time = task.restore_point()
+    offset, stream_time, _ = task.restore_point()
     since = stream_time - RETENTION
     needed = [at for at in range(begin, task.next_offset) if since != NEVER and key_of(log[at]) >= since]
     assert begin <= offset <= min([*needed, task.next_offset])

@@ -36,7 +36,7 @@ from tests.properties.traces import (
     user_of,
 )
 from worker.pipeline.by_session import BySession
-from worker.pipeline.reading import read_arrival
+from worker.pipeline.reading import read_arrival, reader_of
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.pipeline.visitors import Visitors, VisitorStart
 from worker.policies import link_policy, visitor_policy
@@ -83,13 +83,16 @@ class Run:
         self.table: Table = {}
         self._log = log
         self._committed = committed
+        self._sound_from = point.sound_from
 
     def read(self, end: int) -> None:
         for record in self._log[self.stage.next_offset : end]:
             try:
-                arrival = read_arrival(record.offset, record.value, record.timestamp, 1e12, 3.0)
+                read = reader_of(record.offset, self._committed, self._sound_from)
+                arrival = read_arrival(read, record.offset, record.value, record.timestamp, 1e12, 3.0)
             except InvalidPayload:
-                arrival = Skip.OTHER_TYPE
+                self.stage.refuse(record.offset)
+                continue
             if isinstance(arrival, Skip):
                 self.stage.skip(record.offset)
             else:

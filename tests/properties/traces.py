@@ -180,7 +180,7 @@ class Pipe:
         document = {name: item for name, item in document.items() if item != ""}
         if self.ahead is not None:
             document["forwarded_at"] = timestamp + self.ahead
-        value = b"{" if self.kind == "broken" else orjson.dumps(document)
+        value = orjson.dumps({**document, "actions": 1} if self.kind == "broken" else document)
         driver.pipe(value, key=self.session.encode(), timestamp=timestamp, partition=self.partition)
 
 

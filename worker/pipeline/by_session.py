@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from schemas.codec import Payload
+from schemas.codec import Payload, PayloadIds
 from worker.context.session_memory import NEVER, source_of
 from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
@@ -42,10 +42,10 @@ Emission = tuple[RoutedPayload, object]
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A readable record of the input topic."""
+    """A readable record of the input topic. While restoring, the ids of its payload are enough."""
 
     offset: int
-    payload: Payload
+    payload: Payload | PayloadIds
     time: EventTime
 
 
@@ -59,6 +59,7 @@ class BySession:
         self.visitors = visitors  # None: nobody wants to know of them
         self.stream_time = start.stream_time
         self.next_offset = start.offset
+        self._sound_from = min(start.sound_from, start.offset)  # what was refused before that is read again
         self._policy = policy
         self._anonymous_user_id = policy.anonymous_user_id
         self._include_email = policy.include_email
@@ -117,7 +118,7 @@ class BySession:
         return self.visitors.publish(self.stream_time, self.next_offset, now)
 
     def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:
-        payload, time = arrival.payload, arrival.time
+        payload, time = arrival.payload.whole(), arrival.time
         return RoutedPayload(
             payload.product_id,
             payload.session_id,
@@ -137,8 +138,12 @@ class BySession:
         return Held(self.stream_time, before, arrival.offset, max(1, routed.actions), routed, kept)
 
     def skip(self, offset: int) -> None:
-        """A record that is nobody's context, or a dead letter: it only moves the position."""
+        """A record that is nobody's context: it only moves the position."""
         self.next_offset = offset + 1
+
+    def refuse(self, offset: int) -> None:
+        """A dead letter: it moves the position, and a restore has to find it again."""
+        self.next_offset = self._sound_from = offset + 1
 
     def advance_to(self, next_offset: int) -> None:
         """The position moved over offsets that hold no record (transaction markers, a deleted range)."""
@@ -246,7 +251,7 @@ class BySession:
         confirmed = self._oldest_confirmed()
         if confirmed is not None:
             point = min(point, RestorePoint(confirmed.confirmed_offset, confirmed.confirmed_before))
-        return point
+        return point._replace(sound_from=self._sound_from)
 
     def _oldest_confirmed(self) -> Session | None:
         span = self._policy.link_retention_s + self._policy.retention_s

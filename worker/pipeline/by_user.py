@@ -202,6 +202,8 @@ class ByUser:
         if not restoring:
             self._changed[user_id] = event_time
             return
+        if user.expiry_due:
+            return  # all of this was done with an earlier payload
         self._restored[user_id] = NEVER
         self._changed.pop(user_id, None)
         user.is_out = True

@@ -49,5 +49,5 @@ def start_of(committed: Committed, log: LogBounds, fallback: RestorePoint) -> St
     point = point or fallback
     if point.offset < log.start:
         text = f"the restore offset {point.offset} is below the log's start {log.start}: some context is gone"
-        return Start(RestorePoint(log.start, point.stream_time), next_offset, log.end, text)
-    return Start(RestorePoint(min(point.offset, next_offset), point.stream_time), next_offset, log.end)
+        return Start(point._replace(offset=log.start), next_offset, log.end, text)
+    return Start(point._replace(offset=min(point.offset, next_offset)), next_offset, log.end)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from schemas.codec import InvalidPayload, Skip
+from schemas.codec import InvalidPayload, Skip, read_payload
 from worker.context.session_memory import NEVER
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Message
@@ -29,7 +29,7 @@ from worker.metrics import Metrics
 from worker.pipeline import repartition
 from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.reading import read_arrival
+from worker.pipeline.reading import read_arrival, reader_of
 from worker.pipeline.record import SourceRecord
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.pipeline.visitors import VisitorPolicy, Visitors, VisitorStart
@@ -183,7 +183,12 @@ class SessionTask(Task):
             TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
         """
         for message in messages:
-            self._process(message, now)
+            offset = message.offset()
+            assert offset is not None
+            if offset < self.start.next_offset:
+                self._restore(offset, message, now)
+            else:
+                self._process(offset, message, now)
         self._count()
         visitors = self.stage.visitors
         if visitors is not None and messages:
@@ -192,32 +197,39 @@ class SessionTask(Task):
             if self.changed_since is None and visitors.has_changes:
                 self.changed_since = monotonic
 
-    def _process(self, message: Message, now: float) -> None:
-        offset = message.offset()
-        assert offset is not None
-        running = offset >= self.start.next_offset
+    def _restore(self, offset: int, message: Message, now: float) -> None:
+        read = reader_of(offset, self.start.next_offset, self.start.point.sound_from)
         try:
-            arrival = read_arrival(offset, message.value(), timestamp_of(message), now, self._max_clock_skew_s)
+            arrival = read_arrival(read, offset, message.value(), timestamp_of(message), now, self._max_clock_skew_s)
+            if isinstance(arrival, Skip):
+                self.stage.skip(offset)
+            else:
+                self.stage.apply(arrival, message, restoring=True)
+        except InvalidPayload:
+            self.stage.refuse(offset)
+
+    def _process(self, offset: int, message: Message, now: float) -> None:
+        try:
+            arrival = read_arrival(
+                read_payload, offset, message.value(), timestamp_of(message), now, self._max_clock_skew_s
+            )
         except InvalidPayload as exc:
-            self.stage.skip(offset)
-            if running:
-                self._count()
-                self._channels.dead_letters.write(source_record(message), exc.reason, exc.field)
+            self.stage.refuse(offset)
+            self._count()
+            self._channels.dead_letters.write(source_record(message), exc.reason, exc.field)
             return
         if isinstance(arrival, Skip):
             self.stage.skip(offset)
-            if running:
-                self._channels.metrics.add("skipped", arrival.value)
+            self._channels.metrics.add("skipped", arrival.value)
             return
-        emissions = self.stage.apply(arrival, message, restoring=not running)
-        if running:
-            self._payloads += 1
-            if arrival.time.clamped:
-                self._channels.metrics.add("clamped_event_times")
-            if message.key() != arrival.payload.session_id.encode():
-                self._channels.metrics.add("key_mismatches")
-            for routed, source in emissions:
-                self._channels.router.route(routed, source)
+        emissions = self.stage.apply(arrival, message)
+        self._payloads += 1
+        if arrival.time.clamped:
+            self._channels.metrics.add("clamped_event_times")
+        if message.key() != arrival.payload.session_id.encode():
+            self._channels.metrics.add("key_mismatches")
+        for routed, source in emissions:
+            self._channels.router.route(routed, source)
 
     def _count(self) -> None:
         """What was read since the last time. Not with each payload: to count one takes 0.2 us."""

@@ -23,7 +23,7 @@ from schemas.user_context import UserContext, VisitorContext
 from worker.pipeline import repartition
 from worker.pipeline.by_session import BySession
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.reading import read_arrival
+from worker.pipeline.reading import read_arrival, reader_of
 from worker.pipeline.restore_point import encode
 from worker.pipeline.visitors import Visitors, VisitorStart
 from worker.policies import link_policy, user_policy, visitor_policy
@@ -119,10 +119,12 @@ class SessionTask(Task):
         now = self._cluster.clock.wall()
         if self.stage.visitors is not None:
             self.stage.visitors.idle_clock.hear(now if record.timestamp is None else min(record.timestamp, now))
+        read = reader_of(record.offset, self._start.next_offset, self._start.point.sound_from)
+        skew_s = self._settings.max_clock_skew_s
         try:
-            arrival = read_arrival(record.offset, record.value, record.timestamp, now, self._settings.max_clock_skew_s)
+            arrival = read_arrival(read, record.offset, record.value, record.timestamp, now, skew_s)
         except InvalidPayload as exc:
-            self.stage.skip(record.offset)
+            self.stage.refuse(record.offset)
             if running:
                 self._bury(record, exc)
             return

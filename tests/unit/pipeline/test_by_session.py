@@ -218,7 +218,7 @@ def test_a_skipped_record_and_a_gap_in_the_log_only_move_the_position() -> None:
     stage.advance_to(9)
     stage.advance_to(7)
     assert stage.next_offset == 9
-    assert stage.restore_point() == RestorePoint(9)
+    assert stage.restore_point() == RestorePoint(9, sound_from=0)
 
 
 def test_the_restore_point_is_the_next_record_when_nothing_is_remembered() -> None:
@@ -227,7 +227,7 @@ def test_the_restore_point_is_the_next_record_when_nothing_is_remembered() -> No
     partition.send(21, session="b")
     partition.send(42, session="c")
     partition.stage.skip(3)
-    assert partition.stage.restore_point() == RestorePoint(2, START + 21)
+    assert partition.stage.restore_point() == RestorePoint(2, START + 21, 0)
 
 
 def test_the_restore_point_is_the_oldest_held_payload_or_confirmation_with_the_stream_time_before_it() -> None:
@@ -235,12 +235,12 @@ def test_the_restore_point_is_the_oldest_held_payload_or_confirmation_with_the_s
     partition.send(0, session="x", user="xavier")
     partition.send(1, session="x", user="xavier")
     partition.send(2)
-    assert partition.stage.restore_point() == RestorePoint(1, START)
+    assert partition.stage.restore_point() == RestorePoint(1, START, 0)
     for at in (21, 41, 61):
         partition.send(at, session="x")
-    assert partition.stage.restore_point() == RestorePoint(1, START)
+    assert partition.stage.restore_point() == RestorePoint(1, START, 0)
     partition.send(62, session="x")
-    assert partition.stage.restore_point() == RestorePoint(5, START + 41), "the confirmation no longer matters"
+    assert partition.stage.restore_point() == RestorePoint(5, START + 41, 0), "the confirmation no longer matters"
 
 
 def test_sessions_are_forgotten_after_the_retention() -> None:

@@ -7,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.context.session_memory import NEVER
-from worker.pipeline.restore_point import RestorePoint, decode, encode
+from worker.pipeline.restore_point import UNKNOWN, RestorePoint, decode, encode
 
+offsets = st.integers(0, 2**63 - 1)
 points = st.builds(
-    RestorePoint, st.integers(0, 2**63 - 1), st.just(NEVER) | st.floats(allow_nan=False, allow_infinity=False)
+    RestorePoint,
+    offsets,
+    st.just(NEVER) | st.floats(allow_nan=False, allow_infinity=False),
+    st.just(UNKNOWN) | offsets,
 )
 
 
@@ -18,7 +22,7 @@ points = st.builds(
 def test_a_point_comes_back_exactly_and_is_short(point: RestorePoint) -> None:
     text = encode(point)
     assert decode(text) == point
-    assert len(text) < 100
+    assert len(text) < 150
 
 
 @pytest.mark.parametrize(
@@ -38,11 +42,16 @@ def test_a_point_comes_back_exactly_and_is_short(point: RestorePoint) -> None:
         '{"v": 1, "restore": "x", "stream_time": null}',
         '{"v": 1, "restore": 5, "stream_time": "x"}',
         '{"v": 1, "restore": 5, "stream_time": []}',
+        '{"v": 1, "restore": 5, "stream_time": null, "sound_from": "x"}',
         '{"v": 2, "restore": 5, "stream_time": null}',
     ],
 )
 def test_metadata_of_another_tool_or_version_is_none_of_ours(metadata: str | None) -> None:
     assert decode(metadata) is None
+
+
+def test_a_point_of_an_older_version_says_nothing_of_what_was_refused() -> None:
+    assert decode('{"v": 1, "restore": 5, "stream_time": 2.5}') == RestorePoint(5, 2.5, UNKNOWN)
 
 
 @given(st.text(max_size=30))
