@@ -154,15 +154,19 @@ def _docker_host() -> str:
 
 
 def _container_settings(host: str, port: int) -> dict[str, str]:
-    """apache/kafka takes `some.name` as KAFKA_SOME_NAME, and no defaults once one of them is set."""
+    """apache/kafka takes `some.name` as KAFKA_SOME_NAME, and no defaults once one of them is set.
+
+    The published port is not there inside, and for transactions the broker speaks to itself: hence a listener for that.
+    """
     settings = {
         "node.id": "1",
         "process.roles": "broker,controller",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": "1@localhost:9093",
-        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
-        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listeners": "OUTSIDE://:9092,INSIDE://:19092,CONTROLLER://:9093",
+        "advertised.listeners": f"OUTSIDE://{host}:{port},INSIDE://localhost:19092",
+        "inter.broker.listener.name": "INSIDE",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,OUTSIDE:PLAINTEXT,INSIDE:PLAINTEXT",
         **BROKER_SETTINGS,
     }
     return {"KAFKA_" + name.upper().replace(".", "_"): value for name, value in settings.items()}
