@@ -26,16 +26,17 @@ QUIET_S = 2.5  # two commit intervals, in which a member publishes whatever it s
 
 
 class Member:
-    """One `worker run`. Its log is a file; a failure to do what the test waits for shows the end of it."""
+    """One `worker run`, of this code or of another checkout's. Its log is a file; a failure to do what the test waits
+    for shows the end of it."""
 
-    def __init__(self, name: str, settings: Mapping[str, object], log_path: Path) -> None:
+    def __init__(self, name: str, settings: Mapping[str, object], log_path: Path, code: Path = CHECKOUT) -> None:
         self.name = name
         self._log_path = log_path
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("WORKER_")}
         with log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "run"],
-                cwd=CHECKOUT,
+                cwd=code,
                 env=inherited | environment(settings) | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -129,10 +130,10 @@ class Group:
         """The members that run and were not asked to end."""
         return [each for each in self.members if each.exit_code is None and not self.is_excused(each)]
 
-    def start(self, name: str, **settings: object) -> Member:
+    def start(self, name: str, *, code: Path = CHECKOUT, **settings: object) -> Member:
         """Start one more member; `settings` go over those of the group."""
         assert name not in {member.name for member in self.members}
-        member = Member(name, self.settings | settings, self._log_dir / f"{name}.log")
+        member = Member(name, self.settings | settings, self._log_dir / f"{name}.log", code)
         self.members.append(member)
         return member
 

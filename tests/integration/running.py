@@ -146,9 +146,9 @@ class Bench:
 
     # --- waiting and reading -------------------------------------------------------------------------------------
 
-    def start(self, name: str, **settings: object) -> Member:
+    def start(self, name: str, *, code: Path = CHECKOUT, **settings: object) -> Member:
         """A member that has its partitions."""
-        member = self.group.start(name, **settings)
+        member = self.group.start(name, code=code, **settings)
         self.group.wait_for(lambda: "assigned" in member.log, f"{name} has partitions", timeout_s=40)
         return member
 
