@@ -62,6 +62,18 @@ class SessionContext(_Record):
     )
 
 
+class KnownSession(SessionContext):
+    """What a reader is told of one session, and whose it is."""
+
+    user_id: str | None = Field(default=None, description="Who is behind the session; null while nobody knows.")
+
+    @classmethod
+    def of(cls, session: SessionContext, user_id: str | None) -> KnownSession:
+        """A session, and whose it is."""
+        known = {name: getattr(session, name) for name in SessionContext.model_fields}
+        return cls.model_construct(**known, user_id=user_id)
+
+
 class UserContext(_Record):
     """Everything that one user did in the lookback up to their newest event. Key of the record: `user_id`."""
 
@@ -95,7 +107,9 @@ class UserContext(_Record):
 class VisitorContext(_Record):
     """What is known of a session that has no user yet. Key of the record: `session_id`.
 
-    Once it is known who is behind it, `linked_user_id` says so, `sessions` is empty, and the user's record goes on.
+    Once it is known who is behind it, `linked_user_id` says so, `sessions` is empty, and the user's record goes on: for
+    as long as this record stands, whatever its times. Where several products share the session id, `sessions` are those
+    that have no user, and `linked_user_id` names the one of the others who was confirmed last.
     """
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=1)

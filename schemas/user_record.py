@@ -1,4 +1,4 @@
-"""Bytes of the output topic to `UserContext`: a total function, and cheap enough to check every record of a topic with.
+"""Bytes of the output topics to records: total functions, and cheap enough to check every record of a topic with.
 
 msgspec checks the types of the known fields and leaves unknown ones alone: less than half of pydantic's time.
 """
@@ -28,6 +28,17 @@ class SessionRecord(msgspec.Struct, frozen=True, gc=False):
     action_count: _Count = 0
     context: str = ""
 
+    def session(self) -> SessionContext:
+        """The same for readers. The types are checked already."""
+        return SessionContext.model_construct(
+            session_id=self.session_id,
+            product_id=self.product_id,
+            conversation_id=self.conversation_id,
+            last_seen_at=self.last_seen_at,
+            action_count=self.action_count,
+            context=self.context,
+        )
+
 
 class UserRecord(msgspec.Struct, frozen=True, gc=False):
     """A `UserContext` as it stands on the wire. Of a newer `schema_version` the fields that are known here count."""
@@ -50,12 +61,24 @@ class UserRecord(msgspec.Struct, frozen=True, gc=False):
             version=self.version,
             updated_at=self.updated_at,
             expires_at=self.expires_at,
-            sessions=tuple([_session(one) for one in (self.sessions if sessions is None else sessions)]),
+            sessions=tuple([one.session() for one in (self.sessions if sessions is None else sessions)]),
             truncated=self.truncated,
         )
 
 
+class VisitorRecord(msgspec.Struct, frozen=True, gc=False):
+    """A `VisitorContext` as it stands on the wire, as `UserRecord`."""
+
+    session_id: str
+    updated_at: float
+    expires_at: float
+    schema_version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    linked_user_id: str | None = None
+    sessions: tuple[SessionRecord, ...] = ()
+
+
 _decode = msgspec.json.Decoder(UserRecord).decode
+_decode_visitor = msgspec.json.Decoder(VisitorRecord).decode
 
 
 def read_record(value: bytes) -> UserRecord:
@@ -70,12 +93,13 @@ def read_record(value: bytes) -> UserRecord:
         raise InvalidRecord(str(exc)) from exc
 
 
-def _session(one: SessionRecord) -> SessionContext:
-    return SessionContext.model_construct(
-        session_id=one.session_id,
-        product_id=one.product_id,
-        conversation_id=one.conversation_id,
-        last_seen_at=one.last_seen_at,
-        action_count=one.action_count,
-        context=one.context,
-    )
+def read_visitor(value: bytes) -> VisitorRecord:
+    """The same for the session topic.
+
+    Raises:
+        InvalidRecord: it is none.
+    """
+    try:
+        return _decode_visitor(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise InvalidRecord(str(exc)) from exc

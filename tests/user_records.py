@@ -1,8 +1,8 @@
-"""Records of the output topic, short to write in a test."""
+"""Records of the output topics, short to write in a test."""
 
 from __future__ import annotations
 
-from schemas import SessionContext, UserContext
+from schemas import SessionContext, UserContext, VisitorContext
 from tests.payloads import NOW, activity
 
 LOOKBACK_S = 300.0
@@ -36,5 +36,13 @@ def record(
         updated_at=at,
         expires_at=at + LOOKBACK_S,
         sessions=sessions or (session("ps_1", f"did {version}", at=at),),
+    )
+    return context.model_dump_json().encode()
+
+
+def visitor(session_id: str = "ps_1", *sessions: SessionContext, linked: str | None = None, at: float = NOW) -> bytes:
+    """The value of a session's record: of a visitor's sessions, of one whose user is `linked`, or of both."""
+    context = VisitorContext(
+        session_id=session_id, linked_user_id=linked, updated_at=at, expires_at=at + LOOKBACK_S, sessions=sessions
     )
     return context.model_dump_json().encode()

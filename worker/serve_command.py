@@ -13,7 +13,9 @@ from worker.log_setup import set_up_log
 from worker.settings import Settings
 
 
-@takes_settings(*CONNECTION, "group_id", "output_topic", "repartition_topic", "log_level", "log_format")
+@takes_settings(
+    *CONNECTION, *("group_id", "output_topic", "session_output_topic", "repartition_topic", "log_level", "log_format")
+)
 def serve(
     settings: Settings,
     *,
@@ -26,6 +28,7 @@ def serve(
 
     GET /context?user_id=…&query=…   what is known of a user, and the query as a prompt
     GET /stream?user_id=…            the same after every change, as server-sent events
+    GET /sessions?session_id=…       what is known of a session, also of a visitor's (with --session-output-topic)
     GET /                            a page: look up a user and watch
     GET /docs, /healthz, /readyz, /metrics
 

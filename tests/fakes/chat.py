@@ -12,7 +12,7 @@ from tests.payloads import NOW, ManualClock
 from worker.kafka import KafkaError
 from worker.view import UserContextView
 
-TOPIC = "context"
+TOPIC, SESSIONS = "context", "sessions"
 PARTITIONS = 4
 
 
@@ -27,7 +27,7 @@ class Chat:
     """Views over a broker of lists, and a clock."""
 
     def __init__(self) -> None:
-        self.broker = FakeBroker({TOPIC: PARTITIONS}, LiveClock(NOW))
+        self.broker = FakeBroker({TOPIC: PARTITIONS, SESSIONS: PARTITIONS}, LiveClock(NOW))
         self.clock = ManualClock(NOW)
         self.views: list[UserContextView] = []
         self.readers: list[FakeViewReader] = []
@@ -47,6 +47,9 @@ class Chat:
 
     def write(self, user: str, value: bytes | None) -> None:
         self.broker.append(TOPIC, user.encode(), value)
+
+    def write_session(self, session_id: str, value: bytes | None) -> None:
+        self.broker.append(SESSIONS, session_id.encode(), value)
 
 
 def wait_until(holds: Callable[[], object]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
+from itertools import product as product_of
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.payloads import NOW
 from tests.user_records import record, session
+from worker.settings import Settings
 from worker.testing import TopologyDriver
 from worker.view.table import ContextTable
+from worker.view.visitor_table import VisitorTable, session_as_of
 
 USERS = ("u1", "u2", "u3")
 PRODUCTS = ("acme", "beta", "")
@@ -121,8 +125,65 @@ acts = st.builds(
 @given(st.lists(acts, max_size=25))
 def test_nothing_of_another_user_or_product_is_in_any_answer(trace: list[Act]) -> None:
     """Users share sessions, products share session ids, conversations are shared by all."""
-    driver = TopologyDriver()
+    driver = driven(trace)
     table = ContextTable()
+    for out in driver.output:
+        table.apply(out.partition, out.key, out.value)
+    now = driver.clock.wall()
+    for user in USERS:
+        for product in (None, *PRODUCTS):
+            context = table.get(user, product or None, now)
+            if context is not None:
+                assert_told_of(trace, context.get_user_activity(), user, product)
+    for conversation in ("c1", "c2"):
+        found = table.by_conversation(conversation, None, now)
+        if found is not None:
+            others = [user for user in USERS if user != found.user_id]
+            live = [table.get(user, None, now) for user in others]
+            in_it = [one for context in live if context for one in context.sessions]
+            assert conversation not in {one.conversation_id for one in in_it}
+
+
+@given(st.lists(acts, min_size=1, max_size=25), st.lists(st.booleans(), min_size=60, max_size=60))
+def test_a_session_has_one_owner_in_whatever_order_the_two_topics_come(trace: list[Act], merge: list[bool]) -> None:
+    driver = driven(trace, session_output_topic="sessions")
+    users, visitors = ContextTable(finds_sessions=True), VisitorTable()
+    logs = {False: (users, deque(driver.output)), True: (visitors, deque(driver.session_output))}
+    now = driver.clock.wall()
+    for choice in (*merge, *[False] * len(driver.output), *[True] * len(driver.session_output)):
+        table, log = logs[choice]
+        if log:
+            out = log.popleft()
+            table.apply(out.partition, out.key, out.value)
+        for session_id, product in product_of(("s1", "s2"), (None, "acme", "beta")):
+            found = session_as_of(visitors, users, session_id, product, now)
+            if found is None:
+                continue
+            assert found.session_id == session_id
+            assert product is None or found.product_id == product
+            assert_told_of(trace, found.context, found.user_id, found.product_id or "", session_id)
+            for user in USERS:
+                context = users.get(user, None, now) if user != found.user_id else None
+                sessions = () if context is None else context.sessions
+                rivals = [s for s in sessions if (s.session_id, s.product_id) == (session_id, found.product_id)]
+                assert all(rival.last_seen_at < found.last_seen_at for rival in rivals)
+    for (product, session_id), owner in owners(trace).items():
+        of_product = {one.product for one in trace if one.session == session_id} == {product}
+        found = session_as_of(visitors, users, session_id, product or None, now) if product or of_product else None
+        assert found is None or found.user_id == owner
+
+
+def owners(trace: list[Act]) -> dict[tuple[str, str], str | None]:
+    """Of each session, who was named in it last."""
+    found: dict[tuple[str, str], str | None] = {}
+    for act in trace:
+        key = act.product, act.session
+        found[key] = act.user or found.get(key)
+    return found
+
+
+def driven(trace: list[Act], **settings: str) -> TopologyDriver:
+    driver = TopologyDriver(Settings(**settings))
     for number, act in enumerate(trace):
         driver.advance(act.after_s)
         owner = act.user or "nobody"
@@ -138,26 +199,18 @@ def test_nothing_of_another_user_or_product_is_in_any_answer(trace: list[Act]) -
             }
         )
         driver.process()
-    for out in driver.output:
-        table.apply(out.partition, out.key, out.value)
-    now = driver.clock.wall()
-    for user in USERS:
-        for product in (None, *PRODUCTS):
-            context = table.get(user, product or None, now)
-            if context is None:
-                continue
-            told = re.findall(r"\[(\d+)\|([^|]*)\|([^|]*)\|([^|\]]*)\]", context.get_user_activity())
-            for number, owner, of_product, _session in told:
-                assert owner in {user, "nobody"}
-                assert owner == user or user in neighbours(trace, int(number))
-                assert not product or of_product == product
-    for conversation in ("c1", "c2"):
-        found = table.by_conversation(conversation, None, now)
-        if found is not None:
-            others = [user for user in USERS if user != found.user_id]
-            live = [table.get(user, None, now) for user in others]
-            in_it = [one for context in live if context for one in context.sessions]
-            assert conversation not in {one.conversation_id for one in in_it}
+    return driver
+
+
+def assert_told_of(
+    trace: list[Act], text: str, user: str | None, product: str | None, session_id: str | None = None
+) -> None:
+    """Every action that a text tells of is this user's (None: nobody's), and of this product and session if given."""
+    for number, owner, of_product, of_session in re.findall(r"\[(\d+)\|([^|]*)\|([^|]*)\|([^|\]]*)\]", text):
+        assert owner in {user, "nobody"}
+        assert owner == user or user is None or user in neighbours(trace, int(number))
+        assert not product or of_product == product
+        assert session_id is None or of_session == session_id
 
 
 def neighbours(trace: list[Act], number: int) -> set[str]:

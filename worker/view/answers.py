@@ -6,7 +6,7 @@ import zlib
 
 from pydantic import BaseModel, Field
 
-from schemas.user_context import UserContext, enriched_query
+from schemas.user_context import KnownSession, UserContext, enriched_query
 from worker.view.status import ViewStatus
 
 
@@ -26,6 +26,25 @@ class ContextAnswer(UserContext):
         enriched = None if query is None else enriched_query(query, activity)
         known = {name: getattr(record, name) for name in UserContext.model_fields}
         return cls.model_construct(**known, activity=activity, enriched_query=enriched, status=status)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json().encode()
+
+
+class SessionAnswer(KnownSession):
+    """What is known of a session now, and the text that a prompt needs."""
+
+    enriched_query: str | None = Field(
+        default=None, description="The query behind what is known of the session, as a prompt; null without a query."
+    )
+    status: ViewStatus = Field(description="`degraded`: something newer may be missing.")
+
+    @classmethod
+    def about(cls, session: KnownSession, query: str | None, status: ViewStatus) -> SessionAnswer:
+        """The answer to a question about a session of which something is known."""
+        enriched = None if query is None else enriched_query(query, session.context)
+        known = {name: getattr(session, name) for name in KnownSession.model_fields}
+        return cls.model_construct(**known, enriched_query=enriched, status=status)
 
     def to_json(self) -> bytes:
         return self.model_dump_json().encode()

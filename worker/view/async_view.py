@@ -34,11 +34,15 @@ class AsyncUserContextView(ContextReads):
         bootstrap_servers: str = "localhost:9092",
         topic: str = "autoplay.user-context",
         *,
+        session_topic: str | None = None,
         partitions: Collection[int] | None = None,
         kafka: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._begin(UserContextView(bootstrap_servers, topic, partitions=partitions, kafka=kafka, clock=clock))
+        view = UserContextView(
+            bootstrap_servers, topic, session_topic=session_topic, partitions=partitions, kafka=kafka, clock=clock
+        )
+        self._begin(view)
 
     @classmethod
     def over(cls, view: UserContextView) -> Self:
@@ -48,7 +52,7 @@ class AsyncUserContextView(ContextReads):
         return self
 
     def _begin(self, view: UserContextView) -> None:
-        super().__init__(view._table, view._clock, view._share, view._count)  # noqa: SLF001 - two faces of one thing
+        super().__init__(view._table, view._clock, view._share, view._count, view._visitors)  # noqa: SLF001 - one thing
         self._view = view
         self._waiting: dict[str, set[asyncio.Event]] = {}  # by the user whose changes they wait for
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,4 +1,4 @@
-"""Follows the output topic into the table: from the start, outside of any group, whatever the broker does meanwhile.
+"""Follows an output topic into its table: from the start, outside of any group, whatever the broker does meanwhile.
 
 What cannot pass by itself (no right, a wrong credential) ends it with an error, but only until all was read once: after
 that it waits for better times, and the status says so.
@@ -24,8 +24,8 @@ from worker.kafka import (
     translate,
 )
 from worker.view.liveness import liveness
+from worker.view.record_table import RecordTable
 from worker.view.status import PartitionFacts
-from worker.view.table import ContextTable
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ MakeConsumer = Callable[[Callable[[str], None], Callable[[KafkaError], None]], C
 class Follower:
     """One step is one poll. Its methods belong to one thread; `partitions`, `count`, `trouble` may be read by any.
 
-    `changed` gets the users whom a batch changed, once their partition was read. `share` names the partitions to read,
+    `changed` gets the ids that a batch changed, once their partition was read. `share` names the partitions to read,
     None = all.
     """
 
@@ -68,7 +68,7 @@ class Follower:
         self,
         make_consumer: MakeConsumer,
         topic: str,
-        table: ContextTable,
+        table: RecordTable,
         share: Collection[int] | None,
         changed: Callable[[list[str]], None],
         *,

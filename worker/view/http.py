@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
 from worker.errors import WorkerError
-from worker.view.answers import ContextAnswer, Problem, ResetWritten
+from worker.view.answers import ContextAnswer, Problem, ResetWritten, SessionAnswer
 from worker.view.async_view import AsyncUserContextView
 from worker.view.docs_page import docs_page
 from worker.view.http_metrics import CONTENT_TYPE, HttpMetrics
@@ -47,6 +47,9 @@ class HttpPolicy:
 UserId = Annotated[
     str, Query(min_length=1, max_length=LONGEST_ID, description="The id on the wire, of any characters.")
 ]
+SessionId = Annotated[
+    str, Query(min_length=1, max_length=LONGEST_ID, description="The session's id, of any characters.")
+]
 ProductId = Annotated[
     str | None, Query(max_length=LONGEST_ID, description="Only sessions of this product.", examples=["acme"])
 ]
@@ -59,7 +62,7 @@ Responses = dict[int | str, dict[str, Any]]
 _PROBLEMS: Responses = {
     400: {"model": Problem, "description": "It is not clear who is meant: a parameter stands twice."},
     401: {"model": Problem, "description": "There is no token, or a wrong one."},
-    404: {"model": Problem, "description": "Nothing is known of this user."},
+    404: {"model": Problem, "description": "Nothing is known of this user, or this session."},
     503: {"model": Problem, "description": "The topic is still being read, or cannot be read; or too many streams."},
 }
 
@@ -85,6 +88,25 @@ class ContextService:
     ) -> Response:
         """The same, for ids that fit into a path."""
         return self._answer(Question(user_id, product_id, query))
+
+    async def session(self, session_id: SessionId, product_id: ProductId = None, query: Text = None) -> Response:
+        """What is known of a session now, also before its user is known, and the query behind it as a prompt. Nothing
+        where several products have one of this id and none is named. For ids of any characters."""
+        self._require_view()
+        found = self._view.get_session(session_id, product_id)
+        if found is None:
+            raise HTTPException(404, "nothing is known of this session")
+        answer = SessionAnswer.about(found, query, self._view.status)
+        return Response(answer.to_json(), media_type="application/json")
+
+    async def session_of(
+        self,
+        session_id: Annotated[str, InPath(min_length=1, max_length=LONGEST_ID, description="An id without a slash.")],
+        product_id: ProductId = None,
+        query: Text = None,
+    ) -> Response:
+        """The same, for ids that fit into a path."""
+        return await self.session(session_id, product_id, query)
 
     async def stream(
         self,
@@ -164,11 +186,9 @@ def create_app(view: AsyncUserContextView, policy: HttpPolicy) -> Shell:
     )
     reading = [Depends(Bearer(policy.tokens.read, "read"))] if policy.tokens.read else []
     guarded: Responses = {code: _PROBLEMS[code] for code in ((401, 503) if reading else (503,))}
-    found: Responses = {
-        200: {"model": ContextAnswer, "description": "What is known."},
-        404: _PROBLEMS[404],
-        **guarded,
-    }
+    unknown: Responses = {404: _PROBLEMS[404], **guarded}
+    found: Responses = {200: {"model": ContextAnswer, "description": "What is known."}, **unknown}
+    session: Responses = {200: {"model": SessionAnswer, "description": "What is known."}, **unknown}
     events: Responses = {
         200: {"content": {"text/event-stream": {}}, "description": "Events until you go."},
         **guarded,
@@ -176,6 +196,9 @@ def create_app(view: AsyncUserContextView, policy: HttpPolicy) -> Shell:
     more: dict[str, Any] = {"response_class": Response, "dependencies": reading}
     app.get("/context", responses=found, **more)(service.context)
     app.get("/context/{user_id}", responses=found, **more)(service.context_of)
+    if view.has_sessions:
+        app.get("/sessions", responses=session, **more)(service.session)
+        app.get("/sessions/{session_id}", responses=session, **more)(service.session_of)
     app.get("/stream", responses=events, **more)(service.stream)
     if policy.tokens.admin and policy.erase is not None:
         erasing = [Depends(Bearer(policy.tokens.admin, "admin"))]

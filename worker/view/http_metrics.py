@@ -17,14 +17,15 @@ PREFIX = "user_context_view"
 # Of a view's stats: what each tells.
 GAUGES = {
     "users": "Users of whom something is held.",
+    "sessions": "Session ids of which something is held.",
     "value_bytes": "Bytes of the records that are held.",
     "partitions": "Partitions that are read.",
 }
 COUNTERS = {
     "records": "Records that came in.",
     "tombstones": "Null records that came in.",
-    "undecodable": "Records that are none of ours; the user was cleared.",
-    "unkeyed": "Records whose key is no user id.",
+    "undecodable": "Records that are none of ours; the user (or session) was cleared.",
+    "unkeyed": "Records whose key is no id.",
     "superseded": "Records older than what was known.",
     "newer_schema": "Records of a newer schema_version.",
 }

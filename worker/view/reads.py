@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from schemas.actions import identifier
-from schemas.user_context import SessionRef, UserContext, enriched_query
+from schemas.user_context import KnownSession, SessionRef, UserContext, enriched_query
 from worker.kafka import murmur2
 from worker.view.table import ContextTable
+from worker.view.visitor_table import VisitorTable, session_as_of, session_in_conversation
 
 
 class NotInShare(LookupError):
@@ -23,11 +24,13 @@ class ContextReads:
         clock: Callable[[], float],
         share: Collection[int] | None,
         count: Callable[[], int],
+        visitors: VisitorTable | None = None,
     ) -> None:
         self._table = table
         self._clock = clock
         self._share = share
         self._count = count
+        self._visitors = visitors
 
     def get(self, user_id: str, product_id: str | None = None) -> UserContext | None:
         """What is known of a user now; with `product_id`, of that product's sessions only. None when that is nothing.
@@ -62,6 +65,37 @@ class ContextReads:
     def enrich(self, user_id: str, query: str, product_id: str | None = None) -> str:
         """The user's recent activity and then the query, as a prompt; the bare query when nothing is known."""
         return enriched_query(query, self.get_user_activity(user_id, product_id))
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether it reads the topic of sessions."""
+        return self._visitors is not None
+
+    def get_session(self, session_id: str, product_id: str | None = None) -> KnownSession | None:
+        """What is known of a session now: of a visitor's, or of its user's, and who that is. None when that is nothing,
+        or no product is named and several have a session of this id.
+
+        Raises:
+            RuntimeError: the view has no `session_topic`.
+        """
+        session_id, product_id = identifier(session_id), identifier(product_id) or None
+        return session_as_of(self._required_visitors(), self._table, session_id, product_id, self._clock())
+
+    def get_session_by_conversation(self, conversation_id: str, product_id: str | None = None) -> KnownSession | None:
+        """As `get_session`, of the session that is in a conversation. None when none is, or several are: no guess."""
+        conversation_id, product_id = identifier(conversation_id), identifier(product_id) or None
+        visitors = self._required_visitors()
+        return session_in_conversation(visitors, self._table, conversation_id, product_id, self._clock())
+
+    def enrich_session(self, session_id: str, query: str, product_id: str | None = None) -> str:
+        """What happened in a session and then the query, as a prompt; the bare query when nothing is known."""
+        found = self.get_session(session_id, product_id)
+        return enriched_query(query, "" if found is None else found.context)
+
+    def _required_visitors(self) -> VisitorTable:
+        if self._visitors is None:
+            raise RuntimeError("the view does not read sessions: give it a session_topic")
+        return self._visitors
 
     def holds(self, user_id: str) -> bool:
         """Whether the user's partition is in this view's share. While the topic is not found, a share holds nobody."""

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -18,8 +19,10 @@ from worker.settings import Settings
 from worker.view.consumer import consumers
 from worker.view.follower import Follower, MakeConsumer
 from worker.view.reads import ContextReads
-from worker.view.status import ViewStatus, status_of
+from worker.view.record_table import RecordTable
+from worker.view.status import PartitionFacts, ViewStatus, status_of
 from worker.view.table import ContextTable
+from worker.view.visitor_table import VisitorTable
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +42,12 @@ class ViewStats:
     """What came in since the start, and what is held now."""
 
     users: int
+    sessions: int  # of the session topic
     value_bytes: int  # of the records that are held
     partitions: int  # that are read
     records: int
     tombstones: int
-    undecodable: int  # no record of ours, or of another user than the key says: the old value went
+    undecodable: int  # no record of ours, or of another one than the key says: the old value went
     unkeyed: int
     superseded: int  # older than what was known
     newer_schema: int  # of a newer schema_version: what is known here was read
@@ -72,6 +76,10 @@ class UserContextView(ContextReads):
       `product_id` nothing of another product is in the answer.
     - No read-your-own-writes: an action shows up some milliseconds after the worker has read it. `updated_at` says how
       new the newest one is. Two users, or two reads, are no snapshot.
+    - A session has one owner (`get_session`, with a `session_topic`): its own record says who. While nobody is behind
+      it, that record tells what happened in it; once it names a user, their record does. The two topics come in any
+      order: where the user's record does not tell of the session yet, or another user's tells of it up to the same time
+      or beyond, nothing is known of it until the record that lacks has come, some milliseconds as a rule.
     - The status says how much of this holds now: `caught_up`; `loading` until everything was read once; `degraded` when
       it was, but something newer may be missing (the broker has been silent for 5 s, reading is behind by 5 s, or the
       topic is being read again): reads go on with what is known; `failed` when reading has ended for good (no right, a
@@ -85,6 +93,9 @@ class UserContextView(ContextReads):
     users are placed by murmur2, as Kafka's Java clients do it; asking for a user of another partition raises
     `NotInShare`. Memory follows the topic: about 1.4 times the bytes of the records that are not null.
 
+    `session_topic` is the topic of sessions without a user, where the worker has one (off by default); it is read on a
+    thread of its own, and whole: it cannot be had with a share, because a session's user may be anywhere.
+
     `kafka` is any librdkafka property, e.g. `security.protocol`.
 
     Raises:
@@ -96,29 +107,44 @@ class UserContextView(ContextReads):
         bootstrap_servers: str = "localhost:9092",
         topic: str = "autoplay.user-context",
         *,
+        session_topic: str | None = None,
         partitions: Collection[int] | None = None,
         kafka: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
         make_consumer: MakeConsumer | None = None,
     ) -> None:
-        settings = Settings(bootstrap_servers=bootstrap_servers, output_topic=topic, kafka=dict(kafka or {}))
-        self._begin(make_consumer or consumers(settings), topic, partitions, clock)
+        settings = Settings(
+            bootstrap_servers=bootstrap_servers,
+            output_topic=topic,
+            session_output_topic=session_topic or "",
+            kafka=dict(kafka or {}),
+        )
+        self._begin(make_consumer or consumers(settings), settings, partitions, clock)
 
     def _begin(
-        self, make: MakeConsumer, topic: str, partitions: Collection[int] | None, clock: Callable[[], float]
+        self, make: MakeConsumer, settings: Settings, partitions: Collection[int] | None, clock: Callable[[], float]
     ) -> None:
         share = None if partitions is None else frozenset(partitions)
         if share is not None and (not share or min(share) < 0):
             raise ValueError(f"partitions must name at least one, none below 0, got {sorted(share)}")
-        table = ContextTable()
-        self._follower = Follower(make, topic, table, share, self._tell)
-        super().__init__(table, clock, share, lambda: self._follower.count)
+        session_topic = settings.session_output_topic
+        if share is not None and session_topic:
+            raise ValueError("session_topic cannot be had with partitions: a session's user may be on any")
+        table = ContextTable(finds_sessions=bool(session_topic))
+        visitors = VisitorTable() if session_topic else None
+        self._follower = Follower(make, settings.output_topic, table, share, self._tell)
+        self._followers = [self._follower]
+        self._tables: list[RecordTable] = [table]
+        if visitors is not None:
+            self._followers.append(Follower(make, session_topic, visitors, None, lambda _changed: None))
+            self._tables.append(visitors)
+        super().__init__(table, clock, share, lambda: self._follower.count, visitors)
         self._listeners: tuple[Listener, ...] = ()
         self._callback_errors = 0
         self._ready: Future[None] = Future()
         self._failed = False
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
 
     # --- life ---
@@ -128,9 +154,12 @@ class UserContextView(ContextReads):
         with self._starting:
             if self._stop.is_set():
                 raise RuntimeError("the view is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="user-context-view", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                for follower in self._followers:
+                    name = "user-context-view" if follower is self._follower else "session-view"
+                    self._threads.append(threading.Thread(target=self._run, args=(follower,), name=name, daemon=True))
+                for thread in self._threads:
+                    thread.start()
         return self
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -148,21 +177,22 @@ class UserContextView(ContextReads):
     @property
     def ready(self) -> Future[None]:
         """Done when everything was read once; holds the error when that can never be."""
-        if self._thread is None:
+        if not self._threads:
             raise RuntimeError("the view is not started: call start(), or use it in a `with`")
         return self._ready
 
     def not_ready(self, timeout: float | None) -> NotReady:
         """Why it takes longer than this."""
-        facts = list(self._follower.partitions.values())
+        facts = self._facts()
         parts = f"{sum(one.loaded for one in facts)} of {len(facts)} partitions are read"
-        return NotReady(f"not ready after {timeout} s: {self._follower.trouble or parts}")
+        return NotReady(f"not ready after {timeout} s: {self._trouble or parts}")
 
     def close(self) -> None:
         """Stop reading. What is known can still be read, and gets older. May be called twice."""
         self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_S)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(CLOSE_S)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -177,25 +207,35 @@ class UserContextView(ContextReads):
     @property
     def status(self) -> ViewStatus:
         """How much of the contract holds now."""
-        return status_of(list(self._follower.partitions.values()), time.monotonic(), failed=self._failed)
+        if not all(follower.partitions for follower in self._followers):
+            return status_of([], 0.0, failed=self._failed)
+        return status_of(self._facts(), time.monotonic(), failed=self._failed)
+
+    def _facts(self) -> list[PartitionFacts]:
+        return [one for follower in self._followers for one in follower.partitions.values()]
+
+    @property
+    def _trouble(self) -> str:
+        return next((follower.trouble for follower in self._followers if follower.trouble), "")
 
     @property
     def stats(self) -> ViewStats:
         """The counters as they stand."""
-        counts, facts = self._table.counts, list(self._follower.partitions.values())
+        counts, facts = [table.counts for table in self._tables], self._facts()
         return ViewStats(
             users=len(self._table),
-            value_bytes=self._table.value_bytes,
+            sessions=0 if self._visitors is None else len(self._visitors),
+            value_bytes=sum(table.value_bytes for table in self._tables),
             partitions=len(facts),
-            records=counts.records,
-            tombstones=counts.tombstones,
-            undecodable=counts.undecodable,
-            unkeyed=counts.unkeyed,
-            superseded=counts.superseded,
-            newer_schema=counts.newer_schema,
+            records=sum(one.records for one in counts),
+            tombstones=sum(one.tombstones for one in counts),
+            undecodable=sum(one.undecodable for one in counts),
+            unkeyed=sum(one.unkeyed for one in counts),
+            superseded=sum(one.superseded for one in counts),
+            newer_schema=sum(one.newer_schema for one in counts),
             callback_errors=self._callback_errors,
             heard_s=max((time.monotonic() - one.heard_at for one in facts), default=None),
-            trouble=self._follower.trouble,
+            trouble=self._trouble,
         )
 
     # --- changes ---
@@ -233,35 +273,40 @@ class UserContextView(ContextReads):
         for listener in self._listeners:
             listener(user_ids)
 
-    # --- the thread ---
+    # --- the threads, one for each topic ---
 
-    def _run(self) -> None:
+    def _run(self, follower: Follower) -> None:
         try:
             while not self._stop.is_set():
-                self._follower.step()
-                if not self._ready.done() and self._follower.is_loaded:
-                    log.info("the view is ready: %d users", len(self._table))
-                    self._ready.set_result(None)
+                follower.step()
+                if not self._ready.done() and all(each.is_loaded for each in self._followers):
+                    self._tell_ready()
         except WorkerError as exc:
             self._fail(exc)
         except Exception as exc:  # nothing else would tell
             log.exception("the view has ended")
             self._fail(exc)
         finally:
-            self._follower.close()
-            if not self._ready.done():
+            follower.close()
+            with suppress(InvalidStateError):
                 self._ready.set_exception(NotReady("the view was closed"))
+
+    def _tell_ready(self) -> None:
+        with suppress(InvalidStateError):  # the other thread was faster
+            self._ready.set_result(None)
+            log.info("the view is ready: %d users", len(self._table))
 
     def _fail(self, error: Exception) -> None:
         self._failed = True
-        if self._ready.done():
-            log.error("the view has ended: %s", error)
-        else:
+        was_ready = self._ready.done()
+        with suppress(InvalidStateError):
             self._ready.set_exception(error)
+        if was_ready:
+            log.error("the view has ended: %s", error)
 
 
 def view_of(settings: Settings) -> UserContextView:
     """The view of a process that has its settings from elsewhere."""
     view = UserContextView.__new__(UserContextView)
-    view._begin(consumers(settings), settings.output_topic, None, time.time)  # noqa: SLF001 - another way to make one
+    view._begin(consumers(settings), settings, None, time.time)  # noqa: SLF001 - another way to make one
     return view

@@ -20,9 +20,9 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from schemas import UserContext
-from tests.fakes.chat import Chat
+from tests.fakes.chat import SESSIONS, Chat
 from tests.payloads import NOW, activity
-from tests.user_records import LOOKBACK_S, record, session
+from tests.user_records import LOOKBACK_S, record, session, visitor
 from worker.errors import ExitCode, Fatal
 from worker.kafka import KafkaError
 from worker.view import AsyncUserContextView
@@ -47,8 +47,8 @@ def chat() -> Iterator[Chat]:
         view.close()
 
 
-def app_of(chat: Chat, policy: HttpPolicy | None = None, *, ready: bool = True) -> Shell:
-    view = chat.ready() if ready else chat.view().start()
+def app_of(chat: Chat, policy: HttpPolicy | None = None, *, ready: bool = True, **view_options: Any) -> Shell:
+    view = chat.ready(**view_options) if ready else chat.view(**view_options).start()
     return create_app(AsyncUserContextView.over(view), policy or HttpPolicy())
 
 
@@ -95,6 +95,39 @@ def test_a_product_is_told_of_itself_alone(chat: Chat) -> None:
 def test_ids_may_hold_any_characters(chat: Chat, user_id: str) -> None:
     chat.write(user_id, record(user_id, 1))
     assert get(app_of(chat), "/context", user_id=user_id).json()["user_id"] == user_id
+
+
+def test_a_session_is_told_before_and_after_its_user_is_known(chat: Chat) -> None:
+    chat.write_session("s9", visitor("s9", session("s9", "look")))
+    chat.write_session("s1", visitor("s1", linked="u"))
+    app = app_of(chat, session_topic=SESSIONS)
+    answer = get(app, "/sessions/s9", query="How?").json()
+    assert (answer["user_id"], answer["context"], answer["status"]) == (None, activity("look"), "caught_up")
+    assert answer["enriched_query"] == f"[Session context]\n{activity('look')}\n\n[Query]\nHow?"
+    assert get(app, "/sessions", session_id="s9", query="How?").json() == answer
+    answer = get(app, "/sessions/s1", product_id="beta").json()
+    assert (answer["user_id"], answer["context"], answer["enriched_query"]) == ("u", activity("b"), None)
+    assert "u@example.com" not in str(answer)
+    for unknown in (get(app, "/sessions/s1"), get(app, "/sessions/nobody"), get(app, "/sessions", session_id=" ")):
+        assert (unknown.status_code, unknown.json()) == (404, {"detail": "nothing is known of this session"})
+
+
+@pytest.mark.parametrize("session_id", ODD_IDS)
+def test_session_ids_may_hold_any_characters(chat: Chat, session_id: str) -> None:
+    chat.write_session(session_id, visitor(session_id, session(session_id, "look")))
+    app = app_of(chat, session_topic=SESSIONS)
+    assert get(app, "/sessions", session_id=session_id).json()["session_id"] == session_id
+
+
+def test_sessions_are_read_by_readers_once_all_is_read_and_where_there_is_a_topic(chat: Chat) -> None:
+    guarded = app_of(chat, HttpPolicy(READERS), session_topic=SESSIONS)
+    assert get(guarded, "/sessions/s1").status_code == 401
+    assert get(guarded, "/sessions/s1", READ).status_code == 404
+    loading = app_of(chat, ready=False, session_topic="not-there-yet")
+    assert get(loading, "/sessions/s1").status_code == 503
+    without = app_of(chat)
+    assert get(without, "/sessions", session_id="s1").json() == {"detail": "Not Found"}
+    assert "/sessions" not in get(without, "/openapi.json").json()["paths"]
 
 
 def test_of_nobody_nothing_is_known(chat: Chat) -> None:
@@ -409,9 +442,10 @@ def test_every_answer_is_what_the_document_says(chat: Chat) -> None:
     """Whatever is asked, wrong things too."""
     streams = StreamPolicy(heartbeat_s=0.001, longest_s=0.0)
     policy = HttpPolicy(BOTH, erasing([]), streams=streams)
-    document = schemathesis.openapi.from_asgi("/openapi.json", app_of(chat, policy))
+    chat.write_session("s1", visitor("s1", session("s1", "look")))
+    document = schemathesis.openapi.from_asgi("/openapi.json", app_of(chat, policy, session_topic=SESSIONS))
     operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 7
+    assert len(operations) == 9
     for operation in operations:
         check_operation(operation, ADMIN if operation.path.startswith("/admin") else READ)
 

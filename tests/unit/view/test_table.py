@@ -104,7 +104,7 @@ def test_a_conversation_leads_to_its_user_as_long_as_they_are_in_it(table: Conte
     assert (user_in(table, "c"), user_in(table, "d")) == (None, "u")
     assert user_in(table, "d", now=NOW + LOOKBACK_S + 1) is None
     table.apply(0, b"u", None)
-    assert (user_in(table, "d"), table._conversations) == (None, {})
+    assert (user_in(table, "d"), list(table._conversations)) == (None, [])
 
 
 def test_a_conversation_of_several_users_is_no_ones(table: ContextTable) -> None:

@@ -12,10 +12,10 @@ import pytest
 import worker
 from schemas import UserContext
 from schemas.user_context import SessionRef
-from tests.fakes.chat import PARTITIONS, TOPIC, Chat, wait_until
+from tests.fakes.chat import PARTITIONS, SESSIONS, TOPIC, Chat, wait_until
 from tests.fakes.view_reader import FakeViewReader
 from tests.payloads import NOW, activity
-from tests.user_records import LOOKBACK_S, record, session
+from tests.user_records import LOOKBACK_S, record, session, visitor
 from worker.errors import Fatal
 from worker.kafka import KafkaError
 from worker.partitioner import partition_of
@@ -269,3 +269,71 @@ def test_the_package_has_them_by_name() -> None:
     assert worker.AsyncUserContextView is AsyncUserContextView
     with pytest.raises(AttributeError, match="no attribute 'View'"):
         worker.View  # type: ignore[attr-defined]  # noqa: B018
+
+
+# --- sessions ---
+
+
+def test_a_chat_that_knows_the_session_is_told_before_and_after_the_login(chat: Chat) -> None:
+    chat.write_session("s1", visitor("s1", session("s1", "look", conversation="c")))
+    view = chat.ready(session_topic=SESSIONS)
+    found = view.get_session(" s1 ")
+    assert found is not None
+    assert (found.user_id, found.context) == (None, activity("look"))
+    assert view.get_session_by_conversation("c") == found
+    assert view.enrich_session("s1", "How?") == f"[Session context]\n{activity('look')}\n\n[Query]\nHow?"
+    assert view.enrich_session("s2", "How?") == "How?"
+    chat.write_session("s1", visitor("s1", linked="u"))
+    chat.write("u", record("u", 1, session("s1", "look", "pay", conversation="c")))
+    wait_until(lambda: view.get_session("s1") is not None and view.get_session("s1") != found)
+    found = view.get_session("s1", "acme")
+    assert found is not None
+    assert (found.user_id, found.context) == ("u", activity("look", "pay"))
+    assert view.get_session_by_conversation("c") == found
+    assert (view.stats.users, view.stats.sessions, view.stats.records) == (1, 1, 3)
+    assert view.stats.partitions == 2 * PARTITIONS
+
+
+def test_the_view_is_ready_when_both_topics_are_read(chat: Chat) -> None:
+    view = chat.view(session_topic="not-there-yet").start()
+    with pytest.raises(NotReady, match="not-there-yet"):
+        view.wait_ready(0.05)
+    assert view.status is ViewStatus.LOADING
+
+
+def test_a_session_topic_that_may_not_be_read_fails_the_view(chat: Chat) -> None:
+    view = chat.view(session_topic=SESSIONS)
+    made = view._followers[1]._make_consumer
+
+    def refused(*callbacks: Any) -> Any:
+        reader = made(*callbacks)
+        reader.refuse_topic = KafkaError.TOPIC_AUTHORIZATION_FAILED  # type: ignore[attr-defined]
+        return reader
+
+    view._followers[1]._make_consumer = refused
+    view.start()
+    with pytest.raises(Fatal):
+        view.wait_ready(10)
+    wait_until(lambda: view.status is ViewStatus.FAILED)
+
+
+def test_sessions_need_their_topic(chat: Chat) -> None:
+    view = chat.ready()
+    assert not view.has_sessions
+    with pytest.raises(RuntimeError, match="session_topic"):
+        view.get_session("s1")
+    with pytest.raises(ValueError, match="partitions"):
+        chat.view(session_topic=SESSIONS, partitions={0})
+
+
+def test_the_async_view_reads_sessions_too(chat: Chat) -> None:
+    chat.write_session("s1", visitor("s1", session("s1", "look")))
+
+    async def scenario() -> str:
+        async with AsyncUserContextView.over(chat.view(session_topic=SESSIONS)) as view:
+            await view.wait_ready(10)
+            found = view.get_session("s1")
+            assert found is not None
+            return found.context
+
+    assert asyncio.run(scenario()) == activity("look")
