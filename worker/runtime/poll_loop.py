@@ -39,7 +39,7 @@ class LoopPolicy:
     """How the loop goes about it."""
 
     topics: tuple[str, ...]
-    batch_size: int = 2000
+    batch_size: int = 10_000  # the larger, the fewer records for each payload when there is much to do
     small_batch: int = 100
     publish_interval_s: float = 0.0
     commit: CommitPolicy = ONCE_A_SECOND
