@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test chaos soak lint type bench peers plots all clean
+.PHONY: setup demo test chaos soak load lint type bench peers plots all clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ chaos: setup
 # memory, descriptors and lag under steady traffic
 soak: setup
 	$(BIN)/python -m tests.soak --minutes "$(or $(MINUTES),5)"
+
+# two members at 80 % of what one sustains, with a restart of the broker in the middle
+load: setup
+	$(BIN)/python -m tests.soak.load --minutes "$(or $(MINUTES),5)"
 
 bench: setup
 	$(BIN)/python -m benchmarks all

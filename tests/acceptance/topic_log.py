@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
@@ -82,6 +82,23 @@ class Feed:
 
 def read_topic(bootstrap: str, topic: str, *, uncommitted: bool = False) -> dict[int, list[Record]]:
     """What a topic holds now, by partition, in the order of its log; `uncommitted`: also what was taken back."""
+    log: dict[int, list[Record]] = {}
+    for partition, record in _read(bootstrap, topic, uncommitted=uncommitted):
+        log.setdefault(partition, []).extend([] if record is None else [record])
+    return log
+
+
+def newest_of(bootstrap: str, topic: str) -> dict[bytes, bytes | None]:
+    """The newest value of every key, of a topic that is too large to be held."""
+    newest: dict[bytes, bytes | None] = {}
+    for _, record in _read(bootstrap, topic):
+        if record is not None:
+            newest[record.key or b""] = record.value
+    return newest
+
+
+def _read(bootstrap: str, topic: str, *, uncommitted: bool = False) -> Iterator[tuple[int, Record | None]]:
+    """Each record with its partition, and None at the end of each partition."""
     consumer = Consumer({
         "isolation.level": "read_uncommitted" if uncommitted else "read_committed",
         "bootstrap.servers": bootstrap, "group.id": "reads-without-a-group", "enable.auto.commit": False,
@@ -90,17 +107,13 @@ def read_topic(bootstrap: str, topic: str, *, uncommitted: bool = False) -> dict
     try:
         partitions = sorted(consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions)
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        log: dict[int, list[Record]] = {partition: [] for partition in partitions}
         unfinished = set(partitions)
         while unfinished:
-            messages = consumer.consume(1000, timeout=0.2)
-            for message in messages:
-                record = _record(message)
+            for message in consumer.consume(1000, timeout=0.2):
+                partition, record = _number(message.partition()), _record(message)
                 if record is None:
-                    unfinished.discard(_number(message.partition()))
-                else:
-                    log[record.partition].append(record)
-        return log
+                    unfinished.discard(partition)
+                yield partition, record
     finally:
         consumer.close()
 

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 from tests.acceptance.records import Sent
 from tests.acceptance.topic_log import Feed
@@ -52,10 +53,17 @@ class Crowd:
         return Sent(partition_of(key, self._partitions), key, value, (), round(now * 1000))
 
 
+class Traffic(Protocol):
+    """Somebody who does something."""
+
+    def records(self, count: int, now: float) -> Iterator[Sent]:
+        """What is done now."""
+
+
 class Steady:
     """Sends so many records a second from a thread of its own, until `stop`."""
 
-    def __init__(self, feed: Feed, crowd: Crowd, per_s: float) -> None:
+    def __init__(self, feed: Feed, crowd: Traffic, per_s: float) -> None:
         self._feed = feed
         self._crowd = crowd
         self._per_s = per_s
