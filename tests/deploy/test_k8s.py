@@ -15,7 +15,8 @@ from tests.deploy.manifests import K8S, SPECS, Manifest
 from worker.settings import Settings, load_settings
 from worker.topic_policy import BROKER_MAX_MESSAGE_BYTES, Role, names, wanted_config
 
-BUILDS = ("base", "strimzi", "example/at-least-once", "example/exactly-once")
+EXAMPLES = ("example/at-least-once", "example/exactly-once", "example/replay")
+BUILDS = ("base", "strimzi", *EXAMPLES)
 Kustomized = Callable[[str], list[Manifest]]
 VERSIONS = ("1.30", "1.37")
 PROBES = {"startupProbe", "livenessProbe", "readinessProbe"}
@@ -27,7 +28,7 @@ def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
 
 
 def pods(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
-    return (each["spec"]["template"]["spec"] for each in of_kind(manifests, "Deployment", "StatefulSet"))
+    return (each["spec"]["template"]["spec"] for each in of_kind(manifests, "Deployment", "StatefulSet", "Job"))
 
 
 def environment(container: dict[str, Any], manifests: list[Manifest]) -> dict[str, str]:
@@ -60,12 +61,11 @@ def test_a_field_that_kubernetes_does_not_know_is_found(kustomized: Kustomized) 
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
 
-@pytest.mark.parametrize("folder", BUILDS[2:])
+@pytest.mark.parametrize("folder", EXAMPLES)
 def test_every_pod_may_do_nothing_that_it_need_not(folder: str, kustomized: Kustomized) -> None:
     manifests = kustomized(folder)
-    found = list(pods(manifests))
-    assert len(found) == 2
-    for pod in found:
+    assert len(list(pods(manifests))) == len(of_kind(manifests, "Job")) + 2
+    for pod in pods(manifests):
         assert pod["enableServiceLinks"] is False
         assert pod["automountServiceAccountToken"] is False
         assert pod["terminationGracePeriodSeconds"] > STOPS_WITHIN_S
@@ -77,7 +77,7 @@ def test_every_pod_may_do_nothing_that_it_need_not(folder: str, kustomized: Kust
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert set(container) >= PROBES
+        assert set(container) >= PROBES or pod["restartPolicy"] == "OnFailure"
         assert container["resources"]["limits"].keys() == {"memory"}
         assert container["image"] == "registry.example.com/user-context-worker:0.1.0"
         assert not [each for each in container["env"] if "secretKeyRef" in str(each)]  # secrets are files
@@ -85,7 +85,7 @@ def test_every_pod_may_do_nothing_that_it_need_not(folder: str, kustomized: Kust
     assert account["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("folder", BUILDS[2:])
+@pytest.mark.parametrize("folder", EXAMPLES)
 def test_every_workload_has_a_budget_and_a_policy(folder: str, kustomized: Kustomized) -> None:
     manifests = kustomized(folder)
     labels = [each["spec"]["selector"] for each in of_kind(manifests, "Deployment", "StatefulSet")]
@@ -95,7 +95,7 @@ def test_every_workload_has_a_budget_and_a_policy(folder: str, kustomized: Kusto
     assert all(each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in policies)
 
 
-@pytest.mark.parametrize("folder", BUILDS[2:])
+@pytest.mark.parametrize("folder", EXAMPLES)
 def test_the_variables_are_settings(folder: str, kustomized: Kustomized, tmp_path: Path) -> None:
     manifests = kustomized(folder)
     secret = tmp_path / "password"
@@ -126,6 +126,14 @@ def test_members_with_a_name_of_their_own_are_a_stateful_set(kustomized: Kustomi
     [container] = members["spec"]["template"]["spec"]["containers"]
     named = {"name": "WORKER_INSTANCE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     assert named in container["env"]
+
+
+def test_a_replay_works_alone(kustomized: Kustomized) -> None:
+    manifests = kustomized("example/replay")
+    [_, members] = of_kind(manifests, "Deployment")
+    assert (members["metadata"]["name"], members["spec"]["replicas"]) == ("context-worker", 0)
+    [job] = of_kind(manifests, "Job")
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["replay", "--from", "beginning", "--yes"]
 
 
 def test_keda_looks_at_both_topics_and_nobody_else_counts_replicas(kustomized: Kustomized) -> None:
