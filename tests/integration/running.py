@@ -73,7 +73,10 @@ class Bench:
     def delete_topics(self) -> None:
         """A shared broker should not fill up with what tests leave."""
         group = self.group
-        delete_topics(self.bootstrap, (group.input_topic, group.repartition_topic, group.output_topic, group.dlq_topic))
+        topics = [group.input_topic, group.repartition_topic, group.output_topic, group.dlq_topic]
+        if sessions := self.settings.get("session_output_topic"):
+            topics.append(str(sessions))
+        delete_topics(self.bootstrap, topics)
 
     # --- topics --------------------------------------------------------------------------------------------------
 

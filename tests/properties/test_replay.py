@@ -35,7 +35,7 @@ from worker.replay.standing import Standing
 from worker.replay.start_time import BEGINNING, latest_start
 from worker.runtime.restore import Committed, LogBounds
 from worker.settings import Settings
-from worker.testing import TaskId, Topic, TopologyDriver
+from worker.testing import Outgoing, TaskId, Topic, TopologyDriver
 
 
 class BrokenOff(Enum):
@@ -95,6 +95,8 @@ class Replayer:
         for (topic, partition), (offset, point) in positions(plan, self.settings).items():
             kind = Topic.INPUT if topic == self.settings.input_topic else Topic.REPARTITION
             self.driver._cluster.commits[TaskId(kind, partition)] = (offset, encode(point))
+        for key in plan.sessions:
+            self.driver._cluster.deliver(Outgoing(Topic.SESSIONS, key, None, []))
         self.driver.crash()
         for event in attempt.meanwhile:
             for task in TASKS:
@@ -116,13 +118,15 @@ class Replayer:
 
     def plan(self, *, late: bool) -> Plan:
         """As `worker.replay.survey` makes it."""
-        seen, standing = RepartitionLog(), Standing()
+        seen, standing, sessions = RepartitionLog(), Standing(), Standing()
         for partition in range(PARTITIONS):
             for record in self.driver.log(TaskId(Topic.REPARTITION, partition)):
                 assert record.timestamp is not None
                 seen.add(partition, record.timestamp, read(record.key, record.value, record.headers))
         for record in self.driver.output:
             standing.add(record.key, record.value)
+        for record in self.driver.session_output:
+            sessions.add(record.key, record.value)
         floor = latest_start(seen.stream_times.values(), self.settings, self.driver.clock.wall())
         since = floor if late else BEGINNING
         return Plan(
@@ -132,6 +136,7 @@ class Replayer:
             empty_from={n: len(self.driver.log(TaskId(Topic.REPARTITION, n))) for n in range(PARTITIONS)},
             marks=seen.marks,
             standing=frozenset(standing.published),
+            sessions=frozenset(sessions.published),
             output_ends={},
             committed={},
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from schemas.codec import InvalidPayload, Skip
 from tests.properties import batch_fold
 from tests.properties.batch_fold import Context
+from tests.properties.test_replay import Attempt, BrokenOff, Replayer
 from tests.properties.traces import (
     PARTITIONS,
     TASKS,
@@ -41,7 +42,7 @@ from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.pipeline.visitors import Visitors, VisitorStart
 from worker.policies import link_policy, visitor_policy
 from worker.settings import Settings
-from worker.testing import Record, TaskId, Topic
+from worker.testing import Outgoing, Record, TaskId, Topic
 
 HOMES = {"a": 0, "b": 1}
 Table = dict[str, Context | None]
@@ -232,6 +233,19 @@ def test_a_restart_of_everything_changes_no_record(settings: Settings, trace: li
     before = newest(world)
     world.driver.restart()
     world.settle()
+    assert known(newest(world)) == known(before)
+
+
+@given(settings_with_visitors, lives, st.booleans())
+def test_a_replay_gives_the_records_that_were_there_and_no_others(
+    settings: Settings, trace: list[Event], late: bool
+) -> None:
+    world = lived(settings, trace)
+    world.driver.checkpoint()
+    before = newest(world)
+    of_deleted_records = b'{"updated_at": 0, "expires_at": 1e12, "sessions": []}'
+    world.driver._cluster.deliver(Outgoing(Topic.SESSIONS, b"gone", of_deleted_records, []))
+    Replayer(world).run(Attempt(late=late, end=BrokenOff.NOWHERE, meanwhile=(), served=False))
     assert known(newest(world)) == known(before)
 
 

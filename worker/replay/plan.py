@@ -66,8 +66,9 @@ class Plan:
 
     `empty_from`: by repartition partition, the end that it had: by_user starts there with nothing. `marks`: user to the
     time up to which they are erased. `standing`: keys on the output topic whose newest record says something, as of
-    `output_ends`. `committed`: what the group had committed then. `resets_are_deleted`: it begins before what the
-    repartition topic still holds; `topic_is_younger`: before the first record that the topic ever had.
+    `output_ends`; `sessions`: those on the session topic. `committed`: what the group had committed then.
+    `resets_are_deleted`: it begins before what the repartition topic still holds; `topic_is_younger`: before the first
+    record that the topic ever had.
     """
 
     asked: float
@@ -81,6 +82,7 @@ class Plan:
     resets_are_deleted: bool = False
     topic_is_younger: bool = False
     windows_are_whole: bool = True
+    sessions: frozenset[bytes] = field(default=frozenset(), repr=False)
 
     @property
     def records(self) -> int:

@@ -1,7 +1,9 @@
-"""Put the group where a replay begins: every reset once more, then the offsets, in this order.
+"""Put the group where a replay begins: every reset once more, then the offsets, then null for every session id that
+the session topic knows, in this order.
 
 Resets that are on the topic twice erase nothing that once would not. So whoever is interrupted before the offsets are
-committed has changed nothing, and after that only a member has to run.
+committed has changed nothing, and after that only a member has to run. Sessions are cleared when nobody can be at work:
+their task writes again whatever it finds, and has no way to be told of those that it does not find.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterable
 from worker.errors import ExitCode, Fatal
 from worker.group import Group
 from worker.kafka import KafkaError, KafkaException, Message, Producer, producer_config, translate
+from worker.pipeline.record import Headers
 from worker.pipeline.repartition import reset_headers
 from worker.pipeline.restore_point import RestorePoint
 from worker.replay.plan import Plan
@@ -21,7 +24,7 @@ FULL_QUEUE_WAIT_S = 0.1
 
 
 def rewind(group: Group, settings: Settings, plan: Plan) -> None:
-    """Write the resets and move the group.
+    """Write the resets, move the group and clear the sessions.
 
     Raises:
         Fatal: GROUP_IS_LIVE, somebody has joined or worked since the survey.
@@ -32,6 +35,8 @@ def rewind(group: Group, settings: Settings, plan: Plan) -> None:
         raise Fatal(ExitCode.GROUP_IS_LIVE, text, hint="stop all members, then run this again")
     write_resets(settings, plan.marks.items())
     group.move(positions(plan, settings))
+    if plan.sessions:
+        _write_nulls(settings, settings.session_output_topic, ((key, []) for key in plan.sessions))
 
 
 def positions(plan: Plan, settings: Settings) -> dict[TaskId, tuple[int, RestorePoint]]:
@@ -51,7 +56,10 @@ def write_resets(settings: Settings, resets: Iterable[tuple[str, float]]) -> Non
     Raises:
         WorkerError: at least one is not known to be there.
     """
-    topic = settings.repartition_topic
+    _write_nulls(settings, settings.repartition_topic, ((user.encode(), reset_headers(mark)) for user, mark in resets))
+
+
+def _write_nulls(settings: Settings, topic: str, records: Iterable[tuple[bytes, Headers]]) -> None:
     failures: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _message: Message) -> None:
@@ -60,22 +68,22 @@ def write_resets(settings: Settings, resets: Iterable[tuple[str, float]]) -> Non
 
     try:
         producer = Producer({**producer_config(settings), "on_delivery": delivered})
-        for user_id, mark in resets:
-            _send(producer, topic, user_id.encode(), mark)
+        for key, headers in records:
+            _send(producer, topic, key, headers)
         left = producer.flush(settings.delivery_timeout_ms / 1000 + 1)
     except KafkaException as exc:
         raise translate(exc, f"writing to {topic}") from exc
     if failures:
-        raise translate(failures[0], f"writing {len(failures)} resets to {topic}")
+        raise translate(failures[0], f"writing {len(failures)} null records to {topic}")
     if left:
-        text = f"no answer while writing to {topic}: {left} resets are not known to be there"
+        text = f"no answer while writing to {topic}: {left} null records are not known to be there"
         raise Fatal(ExitCode.BROKER_UNREACHABLE, text, hint="look at the broker's health, then run this again")
 
 
-def _send(producer: Producer, topic: str, key: bytes, mark: float) -> None:
+def _send(producer: Producer, topic: str, key: bytes, headers: Headers) -> None:
     while True:
         try:
-            producer.produce(topic, None, key, headers=[*reset_headers(mark)])
+            producer.produce(topic, None, key, headers=[*headers])
         except BufferError:
             producer.poll(FULL_QUEUE_WAIT_S)
         else:

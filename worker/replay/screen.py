@@ -42,6 +42,9 @@ def print_plan(plan: Plan, settings: Settings, more: Iterable[str], now: float, 
     console.print(
         Text(f"{_count(len(plan.standing), 'user')} known on {settings.output_topic}: who is not rebuilt is cleared")
     )
+    if settings.session_output_topic:
+        known = f"{_count(len(plan.sessions), 'session')} known on {settings.session_output_topic}"
+        console.print(Text(f"{known}: cleared, and published again as they are rebuilt"))
     console.print(Text(f"dead letters among the records go to {settings.dlq_topic} once more"))
     for warning in (*warnings(plan), *more):
         console.print(Text(f"warning: {warning}"))

@@ -62,6 +62,9 @@ def survey(sources: Sources, settings: Settings, asked: float, now: float) -> Pl
     committed = sources.group.committed([*inputs, *users])
     logs = sources.group.bounds([*inputs, *users])
     standing, output_ends = _read_output(sources, settings.output_topic)
+    sessions = frozenset[bytes]()
+    if settings.session_output_topic:
+        sessions = frozenset(_read_output(sources, settings.session_output_topic)[0].published)
     seen, empty_from = _read_repartition(sources, settings.repartition_topic)
     floor = latest_start(_stream_times(users, committed, seen), settings, now)
     since = min(asked, floor)
@@ -82,6 +85,7 @@ def survey(sources: Sources, settings: Settings, asked: float, now: float) -> Pl
         empty_from=empty_from,
         marks=seen.marks,
         standing=frozenset(standing.published),
+        sessions=sessions,
         output_ends=output_ends,
         committed=committed,
         resets_are_deleted=_reach_before(deleted_before, starts, times),

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from tests.unit.replay.plans import plan
 from worker.errors import ExitCode, Fatal
 from worker.group import Group, Owner
+from worker.pipeline.record import Headers
 from worker.pipeline.restore_point import RestorePoint
 from worker.replay import command, rewind
 from worker.runtime.restore import Committed
 from worker.runtime.task import TaskId
 from worker.settings import Settings
 
-SETTINGS = Settings(input_topic="in", repartition_topic="users")
+SETTINGS = Settings(input_topic="in", repartition_topic="users", session_output_topic="sessions")
 TASK: TaskId = ("in", 0)
 
 
@@ -38,15 +39,26 @@ class FakeGroup:
         self.done.append(f"moved {len(positions)}")
 
 
-def run(group: FakeGroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewind, "write_resets", lambda _settings, resets: group.done.append(f"wrote {len(resets)}"))
-    rewind.rewind(cast(Group, group), SETTINGS, plan(committed={TASK: Committed(6, None)}))
+def run(group: FakeGroup, monkeypatch: pytest.MonkeyPatch, **different: Any) -> None:
+    def write_nulls(_settings: Settings, topic: str, records: Iterable[tuple[bytes, Headers]]) -> None:
+        group.done.append(f"{topic}: {[(key, len(headers)) for key, headers in records]}")
+
+    monkeypatch.setattr(rewind, "_write_nulls", write_nulls)
+    rewind.rewind(cast(Group, group), SETTINGS, plan(committed={TASK: Committed(6, None)}, **different))
 
 
 def test_the_resets_are_written_before_the_group_is_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     group = FakeGroup(6)
     run(group, monkeypatch)
-    assert group.done == ["wrote 1", "moved 4"]
+    assert group.done == ["users: [(b'alice', 1)]", "moved 4"]
+
+
+def test_sessions_are_cleared_when_the_group_is_moved_and_nobody_is_at_work_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = FakeGroup(6)
+    run(group, monkeypatch, sessions=frozenset({b"s"}))
+    assert group.done[1:] == ["moved 4", "sessions: [(b's', 0)]"]
 
 
 @pytest.mark.parametrize("group", [FakeGroup(7), FakeGroup(6, Owner("m", "host", ()))])

@@ -45,6 +45,13 @@ def test_the_plan_says_when_it_begins_earlier_than_asked() -> None:
     assert "1 min ago (1 min before 2024-04-05T19:34:38.000Z: the records of live users reach back so far)" in earlier
 
 
+def test_the_plan_tells_of_sessions_where_they_have_a_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "session" not in shown(plan())
+    monkeypatch.setattr(sys.modules[__name__], "SETTINGS", SETTINGS.model_copy(update={"session_output_topic": "ses"}))
+    told = "2 sessions known on ses: cleared, and published again as they are rebuilt\n"
+    assert told in shown(plan(sessions=frozenset({b"s", b"t"})))
+
+
 def test_the_outcome_is_told_in_numbers() -> None:
     console = Console(file=io.StringIO(), width=100)
     print_outcome(Outcome(published=1200, cleared=1, seconds=2.0), plan(), console)

@@ -8,7 +8,7 @@ from typing import Self, cast
 
 import pytest
 
-from schemas.user_context import UserContext
+from schemas.user_context import UserContext, VisitorContext
 from tests.routed import routed
 from worker.context.session_memory import NEVER
 from worker.errors import ExitCode, Fatal
@@ -71,15 +71,16 @@ class World:
         self.users: list[Record] = [event(NOW, "alice")]
         self.users_deleted = 0
         self.output: list[Record] = []
+        self.sessions: list[Record] = []
         self.commits: dict[TaskId, Committed] = {
             ("in", 0): Committed(11, RestorePoint(11, NOW)),
             ("users", 0): Committed(1, RestorePoint(0, NOW)),
         }
 
-    def survey(self, asked: float = BEGINNING) -> Plan:
+    def survey(self, asked: float = BEGINNING, settings: Settings = SETTINGS) -> Plan:
         group, offsets = cast(Group, self), cast(Offsets, self)
-        sources = Sources(group, offsets, self.look_into, {"in": 1, "users": 1, "out": 1})
-        return survey(sources, SETTINGS, asked, NOW)
+        sources = Sources(group, offsets, self.look_into, {"in": 1, "users": 1, "out": 1, "sessions": 1})
+        return survey(sources, settings, asked, NOW)
 
     def committed(self, ids: Iterable[TaskId]) -> dict[TaskId, Committed]:
         return {task_id: self.commits.get(task_id, Committed(None, None)) for task_id in ids}
@@ -100,7 +101,8 @@ class World:
         return self.timestamps[offset]
 
     def look_into(self, topic: str) -> TopicReader:
-        return cast(TopicReader, Reader(self.users if topic == "users" else self.output))
+        logs = {"users": self.users, "out": self.output, "sessions": self.sessions}
+        return cast(TopicReader, Reader(logs[topic]))
 
 
 class Reader:
@@ -121,6 +123,15 @@ class Reader:
 
 def event(at: float, user: str) -> Record:
     return Record(at, None, write([routed(user, at, 0)]))
+
+
+def test_sessions_that_stand_are_known_where_they_have_a_topic() -> None:
+    world = World()
+    value = VisitorContext(session_id="s", updated_at=0, expires_at=1).model_dump_json().encode()
+    world.sessions = [Record(NOW, b"s", value), Record(NOW, b"t", value), Record(NOW, b"t", None)]
+    assert world.survey().sessions == frozenset()
+    named = SETTINGS.model_copy(update={"session_output_topic": "sessions"})
+    assert world.survey(settings=named).sessions == {b"s"}
 
 
 def test_everything_is_known_of_a_whole_log() -> None:
