@@ -19,6 +19,7 @@ EXAMPLES = ("example/at-least-once", "example/exactly-once", "example/replay")
 BUILDS = ("base", "strimzi", *EXAMPLES)
 Kustomized = Callable[[str], list[Manifest]]
 VERSIONS = ("1.30", "1.37")
+OURS = {"app.kubernetes.io/part-of": "user-context-worker"}
 PROBES = {"startupProbe", "livenessProbe", "readinessProbe"}
 STOPS_WITHIN_S = 10
 
@@ -90,9 +91,21 @@ def test_every_workload_has_a_budget_and_a_policy(folder: str, kustomized: Kusto
     manifests = kustomized(folder)
     labels = [each["spec"]["selector"] for each in of_kind(manifests, "Deployment", "StatefulSet")]
     assert [each["spec"]["selector"] for each in of_kind(manifests, "PodDisruptionBudget")] == sorted(labels, key=str)
-    policies = of_kind(manifests, "NetworkPolicy")
-    assert [each["spec"]["podSelector"] for each in policies] == sorted(labels, key=str)
-    assert all(each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in policies)
+    selectors = [each["spec"]["podSelector"] for each in of_kind(manifests, "NetworkPolicy")]
+    assert selectors == [*sorted(labels, key=str), {"matchLabels": OURS}]
+
+
+@pytest.mark.parametrize("folder", EXAMPLES)
+def test_every_pod_is_closed_to_whoever_is_not_named(folder: str, kustomized: Kustomized) -> None:
+    manifests = kustomized(folder)
+    for each in of_kind(manifests, "Deployment", "StatefulSet", "Job"):
+        assert each["spec"]["template"]["metadata"]["labels"].items() >= OURS.items()
+    [closed] = [
+        each["spec"] for each in of_kind(manifests, "NetworkPolicy")
+        if each["spec"]["podSelector"] == {"matchLabels": OURS}
+    ]  # fmt: skip
+    assert closed["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in closed
 
 
 @pytest.mark.parametrize("folder", EXAMPLES)

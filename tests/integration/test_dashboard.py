@@ -13,7 +13,8 @@ import yaml
 
 from tests.brokers import free_port
 from tests.deploy.promql import ALERTS, alert_expressions, dashboard_expressions
-from tests.integration.running import Bench, Load, MakeBench
+from tests.integration.running import REQUEST_TIMEOUT_S, Bench, Load, MakeBench
+from tests.integration.test_restore import payload, session_on, transaction
 from tests.prometheus import Prometheus
 
 PAYLOADS = 400
@@ -104,19 +105,26 @@ def test_alerts_fire_where_something_is_wrong(make_bench: MakeBench, prometheus:
     firing(prometheus, "ContextNoMembers")
 
 
-def test_records_that_are_gone_are_told(make_bench: MakeBench, prometheus: Prometheus, impatient: Path) -> None:
-    bench = make_bench(partitions=1)
+def test_records_that_are_gone_and_a_partition_that_cannot_be_read_are_told(
+    make_bench: MakeBench, prometheus: Prometheus, impatient: Path
+) -> None:
+    bench = make_bench(partitions=2)
+    session = session_on(bench, 0)
     member = bench.start("first")
-    bench.send("ps_1", "amelie", "Pay")
+    bench.send(session, "amelie", "Pay")
     bench.wait_committed()
     bench.stop(member, 15, within_s=20)
-    bench.send("ps_1", "amelie", "Pay again", "and again")
+    bench.send(session, "amelie", "Pay again", "and again")
     bench.feed.flush()
     bench.delete_records({(bench.group.input_topic, 0): 2})
+    hanging = transaction(bench, 1, payload(session_on(bench, 1), "bruno", "Pay"), ends="open")
     port = free_port()
     prometheus.scrape([f"127.0.0.1:{port}"], impatient)
     bench.start("second", http_address=f"127.0.0.1:{port}")
     firing(prometheus, "ContextRecordsGone")
+    firing(prometheus, "ContextPartitionStalled")
+    hanging.commit_transaction(REQUEST_TIMEOUT_S)
+    prometheus.wait_for('absent(ALERTS{alertname="ContextPartitionStalled"})')
 
 
 def test_the_alerts_that_are_tried_here_are_those_of_the_file() -> None:
