@@ -248,9 +248,9 @@ def test_users_expire_by_the_wall_clock_only_at_the_end_of_a_silent_partition(
         if quiet is not None:
             wall += quiet.seconds
             end = max(end, offset + quiet.unread)
-            stage.see_end(offset + quiet.unread)
+            stage.idle_clock.see_end(offset + quiet.unread)
             if quiet.gap:
-                stage.stay_awake(wall)
+                stage.idle_clock.stay_awake(wall)
                 silent_since = wall
             publish()
         apply(stage, offset, item, wall)

@@ -14,6 +14,7 @@ from math import inf, nextafter
 
 from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
+from worker.pipeline.idle_clock import IdleClock
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
@@ -103,9 +104,7 @@ class ByUser:
         self._hard_sessions = policy.hard_sessions
         self._committed = start.committed
         self._end = start.end
-        self._seen_end = start.end
-        self._quiet_since = start.now
-        self._awake_since = NEVER
+        self.idle_clock = IdleClock(policy.idle_after_s if policy.expire_idle_users else None, start.end, start.now)
         self._users: dict[str, User] = {}
         self.published_events: list[float] = []  # of the last `publish`: the events that changed the users it told of
         self._changed: dict[str, float] = {}  # the event that did it; NEVER: none did
@@ -130,21 +129,13 @@ class ByUser:
         """The position moved over offsets that hold no record (transaction markers, a deleted tail)."""
         self.next_offset = max(self.next_offset, next_offset)
 
-    def see_end(self, end: int) -> None:
-        """The partition reaches at least to here by now: users do not expire by the wall clock before that is read."""
-        self._seen_end = max(self._seen_end, end)
-
-    def stay_awake(self, now: float) -> None:
-        """What came before `now` may not have been seen yet (the process was stopped): the silence begins here."""
-        self._awake_since = now
-
     # --- folding in ----------------------------------------------------------------------------------------------
 
     def apply(self, offset: int, timestamp: float, record: list[RoutedPayload] | Reset) -> None:
         """Fold one record in. `timestamp` is the record's own, Unix seconds."""
         restoring = offset < self._committed
         self.next_offset = offset + 1
-        self._quiet_since = timestamp
+        self.idle_clock.hear(timestamp)
         if isinstance(record, Reset):
             self._reset(offset, record.user_id, timestamp, record.mark, restoring=restoring)
             return
@@ -236,14 +227,8 @@ class ByUser:
     # --- publishing ----------------------------------------------------------------------------------------------
 
     def clock(self, now: float) -> float:
-        """What users expire by: stream time, or the wall clock when the partition is at its end and has been silent."""
-        policy = self._policy
-        idle = (
-            policy.expire_idle_users
-            and self.next_offset >= self._seen_end
-            and now - max(self._quiet_since, self._awake_since) >= policy.idle_after_s
-        )
-        return max(self.stream_time, now) if idle else self.stream_time
+        """What users expire by."""
+        return self.idle_clock.time(self.stream_time, self.next_offset, now)
 
     def publish(self, now: float) -> list[tuple[str, bytes | None]]:
         """The records of the users that changed or expired, null for those of whom nothing is known any more."""

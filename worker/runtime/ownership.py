@@ -50,7 +50,8 @@ class Ownership:
         wall = self._clock.wall()
         tasks = self._assignment.tasks.values()
         for task in tasks:
-            task.stay_awake(wall)
+            if task.idle_clock is not None:
+                task.idle_clock.stay_awake(wall)
         try:
             self._checkpoint.confirm_ownership(self._consumer, tasks)
         except WorkerError as exc:

@@ -296,8 +296,8 @@ class PollLoop:
         if position > task.next_offset:
             task.advance_to(position)
             self._assignment.note_restored(task)
-        if task.publishes:
-            task.reach(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
+        if task.idle_clock is not None:
+            task.idle_clock.see_end(self._consumer.get_watermark_offsets(topic_partition, cached=True)[1])
 
     def _count(self, task: Task) -> None:
         """What the stage noted goes to the metrics."""

@@ -29,6 +29,7 @@ from worker.metrics import Metrics
 from worker.pipeline import repartition
 from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
+from worker.pipeline.idle_clock import IdleClock
 from worker.pipeline.reading import read_arrival, reader_of
 from worker.pipeline.record import SourceRecord
 from worker.pipeline.restore_point import RestorePoint, decode, encode
@@ -68,7 +69,6 @@ class Task:
     """What both kinds of task have: a partition, a life cycle, and a position to commit."""
 
     stage: BySession | ByUser
-    publishes = True  # whether it has records of an output topic
 
     def __init__(self, task_id: TaskId, start: Start) -> None:
         self.id = task_id
@@ -80,6 +80,9 @@ class Task:
         self.end = start.end  # of the partition, as it was when it was last looked at
         self.read_up_to = NEVER  # Unix seconds: what was written to the partition before that is read
         self.changed_since: float | None = None  # monotonic; since when something waits to be published
+        self.idle_clock: IdleClock | None = (
+            None  # what the records that it publishes expire by; None: it publishes none
+        )
 
     def move(self, state: TaskState) -> None:
         """The only way to change the state."""
@@ -94,6 +97,11 @@ class Task:
     @property
     def is_running(self) -> bool:
         return self.state is TaskState.RUNNING
+
+    @property
+    def publishes(self) -> bool:
+        """Whether it has records of an output topic."""
+        return self.idle_clock is not None
 
     @property
     def to_restore(self) -> int:
@@ -121,14 +129,6 @@ class Task:
     def advance_to(self, next_offset: int) -> None:
         """The consumer's position: it moves over offsets that hold no record for us."""
         self.stage.advance_to(next_offset)
-
-    def reach(self, end: int) -> None:
-        """The partition reaches at least to here: before that is read, nothing expires by the wall clock."""
-        raise NotImplementedError
-
-    def stay_awake(self, now: float) -> None:
-        """The process was stopped: a silence of the partition begins at `now` (wall clock)."""
-        raise NotImplementedError
 
     def publish(self, now: float) -> int:
         """Send every record that changed or expired; how many. `now` is the wall clock.
@@ -170,8 +170,8 @@ class SessionTask(Task):
         visitors = None
         if policy.visitors is not None:
             visitors = Visitors(policy.visitors, VisitorStart(start.next_offset, start.end, now))
+            self.idle_clock = visitors.idle_clock
         self.stage = BySession(policy.link, task_id[1], start.point, visitors)
-        self.publishes = visitors is not None
         self._max_clock_skew_s = policy.max_clock_skew_s
         self._channels = channels
         self._payloads = 0  # not yet counted
@@ -237,14 +237,6 @@ class SessionTask(Task):
         self._channels.dead_letters.note_good(self._payloads)
         self._payloads = 0
 
-    def stay_awake(self, now: float) -> None:
-        if self.stage.visitors is not None:
-            self.stage.visitors.idle_clock.stay_awake(now)
-
-    def reach(self, end: int) -> None:
-        if self.stage.visitors is not None:
-            self.stage.visitors.idle_clock.see_end(end)
-
     def publish(self, now: float) -> int:
         self.changed_since = None
         records = self.stage.publish_visitors(now)
@@ -266,6 +258,7 @@ class UserTask(Task):
     def __init__(self, task_id: TaskId, start: Start, policy: UserPolicy, channels: Channels, now: float) -> None:
         super().__init__(task_id, start)
         self.stage = ByUser(policy, UserStart(start.point, start.next_offset, start.end, now))
+        self.idle_clock = self.stage.idle_clock
         self._channels = channels
 
     def process(self, messages: Sequence[Message], monotonic: float) -> None:
@@ -293,12 +286,6 @@ class UserTask(Task):
                 "and let nothing else write to this topic",
             ) from exc
         self.stage.apply(offset, message.timestamp()[1] / 1000, record)
-
-    def stay_awake(self, now: float) -> None:
-        self.stage.stay_awake(now)
-
-    def reach(self, end: int) -> None:
-        self.stage.see_end(end)
 
     def publish(self, now: float) -> int:
         self.changed_since = None

@@ -162,7 +162,7 @@ class UserTask(Task):
         self.stage = ByUser(policy, UserStart(start.point, start.next_offset, start.end, cluster.clock.wall()))
 
     def publish(self) -> None:
-        self.stage.see_end(len(self._cluster.log_of(self.id)))
+        self.stage.idle_clock.see_end(len(self._cluster.log_of(self.id)))
         for user_id, value in self.stage.publish(self._cluster.clock.wall()):
             self.unflushed.append(Outgoing(Topic.OUTPUT, user_id.encode(), value, []))
 

@@ -356,8 +356,8 @@ def test_users_do_not_expire_by_the_wall_clock_before_the_end_is_read() -> None:
     partition = Partition()
     partition.add(0)
     partition.publish()
-    partition.stage.see_end(2)
-    partition.stage.see_end(1)
+    partition.stage.idle_clock.see_end(2)
+    partition.stage.idle_clock.see_end(1)
     assert partition.publish(50) == {}
     partition.add(45)
     assert partition.publish(50) == {"alice": [45]}
@@ -368,7 +368,7 @@ def test_after_a_gap_in_the_process_the_silence_begins_anew() -> None:
     partition = Partition()
     partition.add(0)
     partition.publish()
-    partition.stage.stay_awake(START + 50)
+    partition.stage.idle_clock.stay_awake(START + 50)
     partition.add(1, "bob")  # was in the client's queue all the time; more may be on its way
     assert partition.publish(51) == {"bob": [1]}
     assert partition.publish(52) == {"alice": None, "bob": None}
