@@ -18,8 +18,9 @@ $(STAMP): pyproject.toml
 demo: setup
 	$(BIN)/context-worker demo
 
+# most of the time tests wait for a broker, so more than one at a time; each process has a broker of its own
 test: setup
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --cov --cov-report=term --numprocesses $(or $(PROCESSES),3) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -191,6 +191,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _BROKER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process of xdist's: tell the one that prints."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        found = session.config.stash.get(_FOUND, None)
+        told["found"] = None if found is None else [found.bootstrap_servers, found.origin]
+        told["missing"] = session.config.stash.get(_MISSING, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What such a process told. One that crashed told nothing."""
+    told = getattr(node, "workeroutput", {})
+    if told.get("found"):
+        node.config.stash[_FOUND] = Found(*told["found"])
+    node.config.stash.setdefault(_MISSING, {}).update(told.get("missing", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
