@@ -20,11 +20,12 @@ from tests.browsers import NoBrowserError, chromium
 from tests.chaos.cluster import CannotMountError, SmallDisk
 from tests.containers import Engine, NoComposeError, NoEngineError, find_compose
 from tests.deploy import manifests
+from tests.secure_broker import SecureKafka
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers", "java_kafka"})
+_BROKER_FIXTURES = frozenset({"kafka", "private_kafka", "private_brokers", "java_kafka", "secure_kafka"})
 _FOUND = pytest.StashKey[Found]()
 _MISSING = pytest.StashKey[dict[str, str]]()
 _HOW_TO_GET = {
@@ -54,6 +55,18 @@ def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
     """A started broker of the test's own, which it may stop, kill and restart. By Maven and Java only."""
     try:
         broker = MavenKafka()
+    except NoBrokerError as missing:
+        _give_up(request.config, "Kafka", missing)
+    with broker:
+        broker.start()
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(request: pytest.FixtureRequest) -> Iterator[SecureKafka]:
+    """A Kafka with TLS, SASL and access control, for all tests that need one. By Maven and Java only."""
+    try:
+        broker = SecureKafka()
     except NoBrokerError as missing:
         _give_up(request.config, "Kafka", missing)
     with broker:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.user_context import UserContext
+from worker.acls import Asked, Purpose, acls_text
 from worker.confirmation import confirmed
 from worker.dlq import commands as dlq
 from worker.erasure import Effect, Erasure
@@ -118,11 +119,24 @@ def demo() -> None:
 @takes_settings(
     *CONNECTION,
     *("group_id", "input_topic", "output_topic", "dlq_topic", "repartition_topic", "session_output_topic"),
-    *("create_topics", "lookback_seconds", "max_record_bytes"),
+    *("create_topics", "lookback_seconds", "max_record_bytes", "processing_guarantee"),
 )
 def topics(
     settings: Settings,
     *,
+    acls: Annotated[
+        bool, typer.Option("--acls", help="Only print the rights that each user of the topics needs.")
+    ] = False,
+    purpose: Annotated[
+        Purpose | None,
+        typer.Option(
+            "--for", metavar="WORD", help="With --acls: one of run, read, erase, produce, operate.", show_default=False
+        ),
+    ] = None,
+    principal: Annotated[
+        str | None, typer.Option(metavar="User:NAME", help="With --for: whose rights.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="With --acls: as data.")] = False,
     input_partitions: Annotated[
         int | None,
         typer.Option(
@@ -138,7 +152,12 @@ def topics(
       context-worker topics
       context-worker topics --input-partitions 4    on an empty Kafka
       context-worker topics --no-create-topics      verify only
+      context-worker topics --acls                  commands for kafka-acls.sh
+      context-worker topics --acls --for run --principal User:CN=worker
     """
+    if acls or purpose or principal or json:
+        sys.stdout.write(acls_text(settings, Asked(acls, purpose, principal, json)))
+        return ExitCode.OK
     with connecting(settings):
         report = ensure_topics(Admin(settings), settings, input_partitions)
     print_topics(report, out())
@@ -165,7 +184,7 @@ def status(
     admin = Admin(settings)
     with connecting(settings):
         cluster = find_broker(admin)
-    require_input(settings, cluster)
+    require_input(admin, settings, cluster)
     names = (settings.input_topic, settings.repartition_topic)
     counts = {name: len(cluster.topics[name].partitions) for name in names if name in cluster.topics}
     with waiting("asking the broker"):

@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     BROKER_UNREACHABLE = 10  # no broker answers at the given addresses
     TOPIC_MISSING = 11  # the input topic does not exist, or one of ours that may not be created
     TOPIC_MISCONFIGURED = 12  # a topic's cleanup policy, retention or timestamp type would break the promise
-    NOT_AUTHORIZED = 13  # the broker refuses a right or a credential
+    NOT_AUTHORIZED = 13  # the broker refuses a right, a credential or a certificate; or we do not trust its own
     UNKNOWN_FORM = 14  # the repartition topic holds a form this version cannot read
     STALLED = 15  # a restore or a partition with lag made no progress for stall_timeout_s
     DEAD_LETTERS = 16  # dead letters cannot be written, or are more than dlq_max_ratio

@@ -39,6 +39,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package 
 )
 
 from worker import kafka_properties
+from worker.connection_hints import asks_in_vain, hint_of, refuses_certificate
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka_config import (
     ClientConfig,
@@ -191,7 +192,7 @@ _EXITS = {
     ),
     Meaning.NOT_AUTHORIZED: (
         ExitCode.NOT_AUTHORIZED,
-        "check the credentials ([kafka] sasl.*, ssl.*) and the broker's ACLs",
+        "check the credentials ([kafka] sasl.*, ssl.*); `context-worker topics --acls` prints the rights",
     ),
     Meaning.TOPIC_MISSING: (ExitCode.TOPIC_MISSING, "create the topic, or check the topic names in the settings"),
     Meaning.TOPIC_MISCONFIGURED: (
@@ -226,11 +227,16 @@ def raised_inside(exc: KafkaException | SystemError) -> KafkaException:
 
 
 def meaning_of(exc: KafkaException | KafkaError) -> Meaning | None:
-    """What the error means; None = nobody foresaw it. What the client calls fatal is, whatever its code."""
+    """What the error means; None = nobody foresaw it. What the client calls fatal is, whatever its code, but a
+    right that is missing: that is what it is."""
     error = error_of(exc)
-    if error.fatal():
-        return Meaning.CLIENT_FATAL
     found = _MEANING_OF.get(error.code())
+    if found is Meaning.UNREACHABLE and refuses_certificate(error.str()):
+        return Meaning.NOT_AUTHORIZED
+    if found is Meaning.NOT_AUTHORIZED and asks_in_vain(error.str()):
+        return Meaning.UNREACHABLE
+    if error.fatal() and found is not Meaning.NOT_AUTHORIZED:  # no new client gets a right that this one has not
+        return Meaning.CLIENT_FATAL
     return Meaning.RETRIABLE if found is None and error.retriable() else found
 
 
@@ -255,7 +261,7 @@ def translate(exc: KafkaException | KafkaError, doing: str, *, running: bool = F
     if meaning is Meaning.CORRUPTED:
         return TaskCorrupted(text)
     code, hint = (ExitCode.FAILED, "") if meaning is None else _EXITS[meaning]
-    return Fatal(code, text, hint=_nearest_property(error) or hint)
+    return Fatal(code, text, hint=_nearest_property(error) or hint_of(error.str()) or hint)
 
 
 _NO_SUCH_PROPERTY = re.compile(r'No such configuration property: "([^"]+)"')
@@ -288,4 +294,5 @@ class Admin(AdminClient):
         """The most telling error so far: a refused credential before a refused connection; None when there was none."""
         self.poll(0)
         credentials = [error for error in self._errors if meaning_of(error) is Meaning.NOT_AUTHORIZED]
-        return next(iter(credentials or self._errors), None)
+        telling = [error for error in self._errors if error.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001
+        return next(iter(credentials or telling or self._errors), None)

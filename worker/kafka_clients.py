@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from worker.client_statistics import STATISTICS_MS, ClientStatistics
+from worker.connections import Connections, ask_anew
 from worker.kafka import (
     Admin,
     Consumer,
-    KafkaError,
     KafkaException,
-    Meaning,
+    Message,
     Producer,
     consumer_config,
-    meaning_of,
     producer_config,
     reader_config,
     transactional_config,
@@ -34,10 +31,7 @@ from worker.runtime.clients import (
 from worker.settings import Settings
 from worker.topics import TopicReport
 
-log = logging.getLogger(__name__)
-
 LARGEST_BATCH_BYTES = 1_000_000
-SAY_AGAIN_S = 30.0
 
 
 class KafkaClients:
@@ -57,9 +51,8 @@ class KafkaClients:
     def consumer(self, on_commit: Committed) -> ConsumerLike:
         """The group's consumer; it joins when it subscribes."""
         try:
-            callbacks = {"on_commit": on_commit, "error_cb": Unreachable()}
-            config = consumer_config(self._settings)
-            return cast(ConsumerLike, Consumer({**self._watched("consumer"), **config, **callbacks}))
+            config = {**self._watched("consumer"), **consumer_config(self._settings), "on_commit": on_commit}
+            return cast(ConsumerLike, GroupConsumer(config, Connections(lambda: ask_anew(self._settings))))
         except KafkaException as exc:
             raise translate(exc, "setting up the consumer") from exc
 
@@ -92,17 +85,14 @@ class KafkaClients:
         return cast(ReaderLike, Consumer(reader_config(self._settings)))
 
 
-class Unreachable:
-    """Says now and then that a broker does not answer: an outage is the client's to wait for, but not in silence."""
+class GroupConsumer(Consumer):
+    """The group's consumer. `poll` raises a WorkerError where the broker has taken to refusing the credentials."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._said_at = float("-inf")
+    def __init__(self, config: Mapping[str, object], connections: Connections) -> None:
+        super().__init__({**config, "error_cb": connections})
+        self._connections = connections
 
-    def __call__(self, error: KafkaError) -> None:
-        """An error of the client's connections: many a second while a broker is away. Runs inside its poll."""
-        if meaning_of(error) in {Meaning.UNREACHABLE, Meaning.NOT_AUTHORIZED}:
-            now = self._now()
-            if now - self._said_at >= SAY_AGAIN_S:
-                self._said_at = now
-                log.warning("waiting for the broker: %s", error.str())
+    def poll(self, timeout: float = -1) -> Message | None:
+        message = super().poll(timeout)
+        self._connections.look()
+        return message

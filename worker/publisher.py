@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, cast
 
 from schemas.encoding import ActionsLike, Unencodable, encode_payload, session_key
+from worker.connections import Connections
 from worker.errors import WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, Producer, producer_config, refuses_record, translate
 from worker.settings import Settings
@@ -367,6 +368,6 @@ def _producer(bootstrap_servers: str, topic: str, kafka: Mapping[str, str]) -> O
         kafka={"delivery.timeout.ms": str(DELIVERY_TIMEOUT_MS), **kafka},
     )
     try:
-        return cast(Outlet, Producer(producer_config(settings)))
+        return cast(Outlet, Producer({**producer_config(settings), "error_cb": Connections()}))
     except KafkaException as exc:
         raise translate(exc, "setting up the producer") from exc

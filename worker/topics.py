@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from worker import topic_policy
+from worker.acls import WORK
 from worker.errors import ExitCode, Fatal
 from worker.kafka import (
     AclOperation,
@@ -37,14 +38,6 @@ BROKER_TIMEOUT_S = 10.0
 ATTEMPT_S = 2.5  # a refused credential is told after one attempt, an unreachable broker after all
 REQUEST_TIMEOUT_S = 10.0
 CREATION_TIMEOUT_S = 10.0  # until every broker knows a new topic
-
-_RIGHTS = {
-    Role.INPUT: (AclOperation.READ,),
-    Role.REPARTITION: (AclOperation.READ, AclOperation.WRITE),
-    Role.OUTPUT: (AclOperation.WRITE,),
-    Role.DEAD_LETTERS: (AclOperation.WRITE,),
-    Role.SESSIONS: (AclOperation.WRITE,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +68,19 @@ def ensure_topics(admin: Admin, settings: Settings, input_partitions: int | None
     if manageable:
         _check_rights(admin, wanted, cluster)
     if not input_partitions:
-        require_input(settings, cluster)
+        require_input(admin, settings, cluster)
     missing = {role: name for role, name in wanted.items() if name not in cluster.topics}
     present = {role: name for role, name in wanted.items() if role not in missing}
     configs, unseen = _describe(admin, present.values()) if manageable else ({}, [_UNMANAGEABLE])
     topics = {role: _topic(role, name, cluster, configs) for role, name in present.items()}
     _refuse_mistakes(topics, settings)
     if missing:
+        if not settings.create_topics:
+            _refuse_hidden(admin, {name: _work(role) for role, name in missing.items()}, cluster)
         source = topics.get(Role.INPUT) or Topic(settings.input_topic, Role.INPUT, input_partitions or -1)
         cluster = _create_missing(admin, missing, settings, source)
+        if manageable:
+            _check_rights(admin, missing, cluster)
         configs, more_unseen = _describe(admin, missing.values()) if manageable else ({}, [])
         made = {role: _topic(role, name, cluster, configs, created=True) for role, name in missing.items()}
         _refuse_mistakes(made, settings)  # another member, or a program, may have been faster
@@ -104,8 +101,9 @@ def find_topic(admin: Admin, settings: Settings, role: Role) -> Topic:
     cluster = find_broker(admin)
     name = topic_policy.names(settings)[role]
     if role is Role.INPUT:
-        require_input(settings, cluster, "to write payloads to")
+        require_input(admin, settings, cluster, "to write payloads to")
     elif name not in cluster.topics:
+        _refuse_hidden(admin, {name: "see"}, cluster)
         hint = f"create it with `context-worker topics`, or name another with {role.variable}"
         raise Fatal(ExitCode.TOPIC_MISSING, f"there is no topic {name}", hint=hint)
     configs = _describe(admin, [name])[0] if cluster.controller_id in cluster.brokers else {}
@@ -147,11 +145,14 @@ def _topic(
     return Topic(name, role, len(cluster.topics[name].partitions), configs.get(name), created)
 
 
-def require_input(settings: Settings, cluster: ClusterMetadata, purpose: str = "to read payloads from") -> None:
-    """Raises Fatal (TOPIC_MISSING) when there is no input topic, with the cure."""
+def require_input(
+    admin: Admin, settings: Settings, cluster: ClusterMetadata, purpose: str = "to read payloads from"
+) -> None:
+    """Raises Fatal (TOPIC_MISSING, NOT_AUTHORIZED) when there is no input topic, or none to be seen, with the cure."""
     name = settings.input_topic
     if name in cluster.topics and cluster.topics[name].partitions:
         return
+    _refuse_hidden(admin, {name: purpose.split()[1]}, cluster)
     others = [topic for topic in cluster.topics if topic not in topic_policy.names(settings).values()]
     alike = difflib.get_close_matches(name, others, n=3, cutoff=0.6)
     near = f" (there is {', '.join(alike)})" if alike else ""
@@ -176,20 +177,37 @@ def _check_rights(admin: Admin, wanted: Mapping[Role, str], cluster: ClusterMeta
             description = futures[name].result()
         except KafkaException as exc:
             if meaning_of(exc) is Meaning.NOT_AUTHORIZED and (role is Role.INPUT or name in cluster.topics):
-                raise _not_authorized(name, "describe") from exc
+                raise _not_authorized(name, _work(role)) from exc
             continue  # missing: created or refused below
         allowed = description.authorized_operations
-        lacking = [right for right in _RIGHTS[role] if allowed and right not in allowed]
+        lacking = [right for right in WORK[role] if allowed and AclOperation[right.name] not in allowed]
         if lacking:
             raise _not_authorized(name, " and ".join(right.name.lower() for right in lacking))
+
+
+def _work(role: Role) -> str:
+    return " and ".join(right.name.lower() for right in WORK[role])
+
+
+def _refuse_hidden(admin: Admin, rights: Mapping[str, str], cluster: ClusterMetadata) -> None:
+    """A list of all topics leaves out those that we may not see; who asks for one by name is told so. `rights` is what
+    we want to do with each."""
+    if cluster.controller_id not in cluster.brokers:  # an embedded broker would create it
+        return
+    for name, right in rights.items():
+        try:
+            error = admin.list_topics(name, timeout=REQUEST_TIMEOUT_S).topics[name].error
+        except KafkaException as exc:
+            raise translate(exc, f"asking for topic {name}") from exc
+        if error is not None and meaning_of(error) is Meaning.NOT_AUTHORIZED:
+            raise _not_authorized(name, right)
 
 
 def _not_authorized(name: str, right: str) -> Fatal:
     return Fatal(
         ExitCode.NOT_AUTHORIZED,
         f"no right to {right} topic {name}",
-        hint=f"grant it: kafka-acls.sh --add --allow-principal User:… --topic {name} --operation …, "
-        "or check the credentials in [kafka]",
+        hint="`context-worker topics --acls` prints what has to be granted; or check the credentials in [kafka]",
     )
 
 
@@ -208,7 +226,7 @@ def _create_missing(admin: Admin, missing: Collection[Role], settings: Settings,
             hint="\n     ".join(["allow it with WORKER_CREATE_TOPICS=true, or create by hand:", *by_hand]),
         )
     _create(admin, wanted)
-    return _wait_for(admin, names)
+    return _wait_for(admin, {topic_policy.names(settings)[role]: _work(role) for role in missing})
 
 
 def _new_topic(role: Role, settings: Settings, source: Topic) -> NewTopic:
@@ -244,13 +262,15 @@ def _recipe(topic: NewTopic, admin: Admin) -> str:
     return " ".join([create, *partitions, *options])
 
 
-def _wait_for(admin: Admin, names: Iterable[str]) -> ClusterMetadata:
+def _wait_for(admin: Admin, names: Mapping[str, str]) -> ClusterMetadata:
+    """Until the topics are there; the values are what we want to do with each."""
     deadline = time.monotonic() + CREATION_TIMEOUT_S
     while True:
         cluster = find_broker(admin)
         lacking = [name for name in names if name not in cluster.topics or not cluster.topics[name].partitions]
         if not lacking:
             return cluster
+        _refuse_hidden(admin, {name: names[name] for name in lacking}, cluster)
         if time.monotonic() >= deadline:
             text = f"created {', '.join(lacking)}, but the broker does not show it after {CREATION_TIMEOUT_S:.0f} s"
             raise Fatal(ExitCode.TOPIC_MISSING, text, hint="look at the broker's log; start again when it is healthy")

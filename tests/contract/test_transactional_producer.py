@@ -53,6 +53,17 @@ def test_positions_may_come_without_records(seam: Seam) -> None:
     member.consumer.close()
 
 
+def test_to_begin_again_tells_that_nothing_has_failed_and_changes_nothing(seam: Seam) -> None:
+    producer = new_producer(seam)
+    producer.begin_transaction()
+    producer.produce(seam.topic, b"value", b"key")
+    with pytest.raises(KafkaException) as well:
+        producer.begin_transaction()
+    assert error_of(well.value).code() == KafkaError._STATE
+    producer.commit_transaction(PATIENCE_S)
+    assert seam.all_values() == [b"value"]
+
+
 def test_what_is_aborted_is_never_seen_and_the_producer_goes_on(seam: Seam) -> None:
     producer = new_producer(seam)
     producer.begin_transaction()
@@ -99,6 +110,9 @@ def test_a_refused_record_ends_the_transaction(seam: Seam) -> None:
     with pytest.raises(KafkaException) as ended:
         producer.produce(seam.topic, b"value", b"key")
     assert error_of(ended.value).code() == KafkaError._STATE
+    with pytest.raises(KafkaException) as cause:
+        producer.begin_transaction()
+    assert error_of(cause.value).code() == KafkaError.MSG_SIZE_TOO_LARGE
     with pytest.raises(KafkaException) as refused:
         producer.commit_transaction(PATIENCE_S)
     assert error_of(refused.value).txn_requires_abort()

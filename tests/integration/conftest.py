@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.members import Member
+from tests.integration.guarded import Guarded, MakeGuarded
 from tests.integration.running import Bench, MakeBench
 from tests.integration.shell import PARTITIONS, Shell
+from tests.secure_broker import SecureKafka
 from worker.kafka import Admin
 from worker.settings import Settings
 
@@ -57,3 +59,18 @@ def make_bench(kafka: str, unique: Callable[[str], str], tmp_path: Path) -> Iter
         bench.group.close()
         if bench.bootstrap == kafka:
             bench.delete_topics()
+
+
+@pytest.fixture
+def make_guarded(secure_kafka: SecureKafka, unique: Callable[[str], str], tmp_path: Path) -> Iterator[MakeGuarded]:
+    """`make_guarded(**settings)`: topics, a group without members, and who may do what there. One per test."""
+    made: list[Guarded] = []
+
+    def make(**settings: object) -> Guarded:
+        assert not made
+        made.append(Guarded(secure_kafka, unique, tmp_path, **settings))
+        return made[0]
+
+    yield make
+    for one in made:
+        one.close()

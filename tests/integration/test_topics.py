@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package re-exports them without saying so
-    AclBinding,
-    AclPermissionType,
-    ResourcePatternType,
-)
-from pydantic import SecretStr
 
-from tests.acceptance.members import environment
-from tests.brokers import CHECKOUT, MavenKafka, NoBrokerError, free_port
+from tests.brokers import free_port
 from tests.integration.shell import wait_until
 from worker.errors import ExitCode, Fatal
 from worker.kafka import (
-    AclOperation,
     Admin,
     ConfigResource,
     NewTopic,
     Producer,
     ResourceType,
 )
-from worker.settings import Settings, reveal
+from worker.settings import Settings
 from worker.topic_policy import Role, names
 from worker.topics import ensure_topics, find_topic
 
@@ -196,142 +184,3 @@ def test_an_embedded_broker_that_cannot_be_asked_is_believed() -> None:
     assert report.partitions[settings.input_topic] == 4
     assert all(topic.config is None for topic in report.topics.values())
     assert len(report.warnings) == 1
-
-
-# --- a broker with access control ---
-
-PASSWORD = "only-for-this-test"
-
-
-class GuardedKafka(MavenKafka):
-    """A broker with a second listener, where the user `limited` may do only what a test grants."""
-
-    def _properties(self, settings: Mapping[str, str]) -> str:
-        self.guarded_port = free_port()
-        login = f'org.apache.kafka.common.security.plain.PlainLoginModule required user_limited="{PASSWORD}";'
-        more = {
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users": "User:ANONYMOUS",
-            "sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.guarded.plain.sasl.jaas.config": login,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers},GUARDED://{self.guarded}",
-        }
-        text = super()._properties({**settings, **more})
-        return text.replace("listeners=PLAINTEXT", f"listeners=GUARDED://{self.guarded},PLAINTEXT", 1)
-
-    @property
-    def guarded(self) -> str:
-        return f"127.0.0.1:{self.guarded_port}"
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[GuardedKafka]:
-    try:
-        broker = GuardedKafka()
-    except NoBrokerError as missing:
-        pytest.skip(f"a broker with access control needs Maven and Java: {missing}")
-    with broker:
-        broker.start()
-        yield broker
-
-
-class Limited:
-    """What the user `limited` sees of a broker, and a way to grant it more."""
-
-    def __init__(self, broker: GuardedKafka, unique: Names) -> None:
-        self.root = Admin(Settings(bootstrap_servers=broker.bootstrap_servers))
-        self.settings = Settings(
-            bootstrap_servers=broker.guarded,
-            group_id=unique("group"),
-            input_topic=unique("actions"),
-            output_topic=unique("user-context"),
-            dlq_topic=unique("dlq"),
-            kafka={
-                "security.protocol": "SASL_PLAINTEXT",
-                "sasl.mechanism": "PLAIN",
-                "sasl.username": "limited",
-                "sasl.password": PASSWORD,
-            },
-        )
-        create(self.root, self.settings.input_topic, message_timestamp_type="LogAppendTime")
-
-    def grant(self, topic: str, *operations: AclOperation) -> None:
-        acls = [
-            AclBinding(
-                *(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:limited", "*"),
-                *(operation, AclPermissionType.ALLOW),
-            )
-            for operation in operations
-        ]
-        for future in self.root.create_acls(acls, request_timeout=10).values():
-            future.result()
-        time.sleep(0.3)  # until the authorizer has read its log
-
-    def grant_everything(self) -> None:
-        for name in names(self.settings).values():
-            self.grant(name, AclOperation.READ, AclOperation.WRITE)
-
-
-@pytest.fixture
-def limited(guarded: GuardedKafka, unique: Names) -> Limited:
-    return Limited(guarded, unique)
-
-
-def test_a_wrong_password_is_told_at_once(limited: Limited) -> None:
-    wrong = limited.settings.model_copy(update={"kafka": {**limited.settings.kafka, "sasl.password": SecretStr("?")}})
-    started = time.monotonic()
-    error = refused(Admin(wrong), wrong)
-    assert error.exit_code is ExitCode.NOT_AUTHORIZED
-    assert "Authentication failed" in str(error)
-    assert PASSWORD not in str(error)
-    assert time.monotonic() - started < 6
-
-
-def test_no_right_to_see_the_input_topic_is_told(limited: Limited) -> None:
-    error = refused(Admin(limited.settings), limited.settings)
-    assert error.exit_code is ExitCode.NOT_AUTHORIZED
-    assert limited.settings.input_topic in str(error)
-
-
-def test_no_right_to_read_is_told_before_anything_is_read(limited: Limited) -> None:
-    limited.grant(limited.settings.input_topic, AclOperation.DESCRIBE)
-    error = refused(Admin(limited.settings), limited.settings)
-    assert error.exit_code is ExitCode.NOT_AUTHORIZED
-    assert f"no right to read topic {limited.settings.input_topic}" in str(error)
-
-
-def test_no_right_to_create_is_told_with_the_command_for_who_may(limited: Limited) -> None:
-    limited.grant_everything()
-    error = refused(Admin(limited.settings), limited.settings)
-    assert error.exit_code is ExitCode.NOT_AUTHORIZED
-    assert "no right to create topic" in str(error)
-    assert f"--create --topic {limited.settings.repartition_topic} --partitions 3" in error.hint
-
-
-def test_no_right_to_describe_configurations_is_a_warning(limited: Limited) -> None:
-    ensure_topics(limited.root, limited.settings)
-    limited.grant_everything()
-    report = ensure_topics(Admin(limited.settings), limited.settings)
-    assert len(report.warnings) == 4
-    assert all("was not verified" in warning for warning in report.warnings)
-    assert all(topic.config is None for topic in report.topics.values())
-
-
-def test_no_right_to_join_the_group_ends_the_service_with_its_code(limited: Limited) -> None:
-    ensure_topics(limited.root, limited.settings)
-    limited.grant_everything()
-    given = {name: getattr(limited.settings, name) for name in limited.settings.model_fields_set - {"kafka"}}
-    properties = {f"kafka_{k.replace('.', '_')}": reveal(v) for k, v in limited.settings.kafka.items()}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "worker", "run"],
-        cwd=CHECKOUT,
-        env=clean | environment(given | properties),
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == ExitCode.NOT_AUTHORIZED
-    assert b"Group authorization failed" in ended.stderr
-    assert PASSWORD.encode() not in ended.stderr

@@ -80,6 +80,34 @@ def test_what_the_client_calls_fatal_is_fatal_and_what_it_calls_retriable_may_be
     assert isinstance(translate(KafkaError(KafkaError.UNKNOWN, "?", False, True), "flushing"), Retriable)
 
 
+def test_a_missing_right_is_one_also_where_the_client_calls_it_fatal() -> None:
+    error = KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "no", True)
+    assert meaning_of(error) is Meaning.NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning", "cure"),
+    [
+        ("ssl/tls alert bad certificate: SSL alert number 42", Meaning.NOT_AUTHORIZED, "ssl.certificate.location"),
+        ("Connect to ipv4#127.0.0.1:1 failed: Connection refused", Meaning.UNREACHABLE, "check bootstrap_servers"),
+        ("SSL handshake failed: connecting to a PLAINTEXT broker listener?", Meaning.UNREACHABLE, "no TLS"),
+        ("1/1 brokers are down", Meaning.UNREACHABLE, "security.protocol: connections were taken"),
+    ],
+)
+def test_a_broken_connection_may_say_by_its_text_that_it_was_refused(text: str, meaning: Meaning, cure: str) -> None:
+    error = KafkaError(KafkaError._TRANSPORT, text)
+    assert meaning_of(error) is meaning
+    assert cure in str(translate(error, "connecting")).split("->")[1]
+
+
+def test_no_token_is_a_refusal_unless_nobody_answers_who_gives_them() -> None:
+    refused = KafkaError(KafkaError._AUTHENTICATION, "Failed to acquire SASL OAUTHBEARER token: HTTP error 401")
+    silent = KafkaError(
+        KafkaError._AUTHENTICATION, "Failed to acquire SASL OAUTHBEARER token: Failed to connect to 1.2"
+    )
+    assert (meaning_of(refused), meaning_of(silent)) == (Meaning.NOT_AUTHORIZED, Meaning.UNREACHABLE)
+
+
 def test_a_running_service_waits_for_its_broker() -> None:
     error = KafkaError(KafkaError._TRANSPORT)
     assert isinstance(translate(error, "committing", running=True), Retriable)

@@ -1,12 +1,12 @@
-"""The clients of a member: whose transactions they are, and what it says while no broker answers."""
+"""The clients of a member: whose transactions they are."""
 
 from __future__ import annotations
 
 import pytest
 
 from worker import kafka_clients
-from worker.kafka import Admin, KafkaError
-from worker.kafka_clients import SAY_AGAIN_S, KafkaClients, Unreachable
+from worker.kafka import Admin
+from worker.kafka_clients import KafkaClients
 from worker.settings import Settings
 from worker.topic_policy import Role, Topic
 from worker.topics import TopicReport
@@ -46,22 +46,3 @@ def test_a_member_without_one_has_the_same_as_long_as_it_lives(made: list[dict[s
 def test_at_least_once_knows_no_transactions(made: list[dict[str, object]]) -> None:
     new_clients(instance_id="one").producer(lambda *_: None)
     assert "transactional.id" not in made[0]
-
-
-def test_an_outage_is_told_at_once_and_then_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    now = 1000.0
-    unreachable = Unreachable(lambda: now)
-    for _ in range(100):
-        now += SAY_AGAIN_S / 49
-        unreachable(KafkaError(KafkaError._TRANSPORT))
-    assert len(caplog.records) == 3
-
-
-def test_a_credential_that_is_refused_meanwhile_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    Unreachable()(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
-    assert "wrong password" in caplog.text
-
-
-def test_what_concerns_no_connection_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    Unreachable()(KafkaError(KafkaError._MAX_POLL_EXCEEDED))
-    assert caplog.records == []

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker.errors import TaskCorrupted, TaskMigrated, WorkerError
-from worker.kafka import KafkaError, KafkaException, TopicPartition, error_of, translate
+from worker.kafka import KafkaError, KafkaException, Meaning, TopicPartition, error_of, meaning_of, translate
 from worker.pipeline.record import Headers
 from worker.runtime.bounded_call import NeverReturned, bounded_call
 from worker.runtime.clients import Delivered, ProducerLike, TransactionalProducerLike
@@ -115,6 +115,15 @@ class Transactions:
             self._is_stuck = True
             raise TaskCorrupted("the client does not come back from a transaction") from None
 
+    def failure(self) -> KafkaError | None:
+        """What the open transaction has failed for; None = it has not. Deliveries only tell that they were purged."""
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as exc:
+            error = error_of(exc)
+            return None if error.code() == KafkaError._STATE else error  # noqa: SLF001 - open, as it should be
+        return None
+
     def abandon(self) -> None:
         """Take back what is open, as far as the broker answers at once, and drop what is queued."""
         with contextlib.suppress(KafkaException, TaskCorrupted):
@@ -193,6 +202,13 @@ class TransactionalOutbox(Outbox):
                 self._limits[culprit.topic] = min(limit, self._size(culprit) - 1)
         elif refused:
             self._one_by_one = True
+
+    def _raise_failure(self) -> None:
+        if isinstance(self._failure, TaskCorrupted) and self.is_open:
+            cause = self._transactions.failure()
+            if cause is not None and meaning_of(cause) is Meaning.NOT_AUTHORIZED:  # no other producer would get through
+                self._failure = translate(cause, "producing in a transaction")
+        super()._raise_failure()
 
     def _report(self, error: KafkaError | None, outgoing: Outgoing) -> None:
         super()._report(error, outgoing)

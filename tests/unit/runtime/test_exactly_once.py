@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.broker import FakeBroker, Stored, Transaction
+from tests.fakes.broker import FakeBroker, Stored, Transaction, kafka_error
 from tests.fakes.transactional_producer import FakeTransactionalProducer
 from tests.unit.runtime.member import (
     DLQ,
@@ -330,6 +330,23 @@ def test_a_commit_that_is_never_allowed_ends_the_process() -> None:
     broker = new_broker()
     member = new_member(broker)
     broker.refuse_transactions.append(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    send(broker)
+    with pytest.raises(Fatal) as caught:
+        member.settle()
+    assert caught.value.exit_code is ExitCode.NOT_AUTHORIZED
+
+
+def test_a_topic_that_may_not_be_written_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured: what was sent fails as purged, and only the transaction knows for what."""
+
+    def purged(producer: FakeTransactionalProducer) -> None:
+        if producer._queue:
+            producer._error = kafka_error(KafkaError.TOPIC_AUTHORIZATION_FAILED, ends_transaction=True)
+            producer.purge()
+
+    broker = new_broker()
+    member = new_member(broker)
+    monkeypatch.setattr(FakeTransactionalProducer, "_deliver", purged)
     send(broker)
     with pytest.raises(Fatal) as caught:
         member.settle()
