@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +19,15 @@ from tests.integration.running import Bench, MakeBench
 from tests.integration.shell import Shell, wait_until
 from tests.integration.test_serve import Served
 from tests.payloads import payload
+from tests.properties import batch_fold
 from worker import ActionsPublisher, UserContextView
 from worker.kafka import Admin, ConfigResource, Producer, ResourceType
 from worker.settings import Settings
+from worker.testing import Record
 
 READY_S = 30.0
 LOOKBACK_S = 6
+SESSIONS = 60
 GUARANTEES = pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 
 
@@ -108,6 +113,52 @@ def test_whoever_takes_over_publishes_the_visitors_again(
     first.kill()
     bench.start("second")
     wait_until(lambda: visitors(bench) == before, "all are there again", timeout_s=60)
+
+
+@GUARANTEES
+def test_members_come_and_go_and_the_records_are_the_batch_fold_of_the_input(
+    make_bench: MakeBench, unique: Callable[[str], str], guarantee: str
+) -> None:
+    """Two sessions in three are linked on the way, by one user or by two."""
+    bench = make_bench(
+        partitions=4, session_output_topic=unique("sessions"), processing_guarantee=guarantee, expire_idle_users=False
+    )
+    sent = itertools.count()
+
+    def send(payloads: int) -> None:
+        for number in itertools.islice(sent, payloads):
+            session, turn = number % SESSIONS, number // SESSIONS
+            user = f"user_{session}_{turn // 4}" if session % 3 and turn > session % 7 else None
+            bench.send(f"ps_{session}", user if turn % 2 else None, f"source 0/{number}/")
+        bench.feed.flush()
+
+    first = bench.start("first")
+    send(3 * SESSIONS)
+    second = bench.start("second")
+    send(3 * SESSIONS)
+    bench.group.excuse(first)
+    first.kill()
+    send(3 * SESSIONS)
+    bench.start("third")
+    send(2 * SESSIONS)
+    bench.stop(second, signal.SIGTERM, within_s=20)
+    send(SESSIONS)
+    bench.wait_committed()
+    expected: dict[str, dict[str, Any] | None] = {}
+    for partition, log in bench.input().items():
+        records = [Record(partition, one.offset, one.timestamp_ms / 1000, one.key, one.value) for one in log]
+        expected |= batch_fold.visitors(records, Settings())
+    assert len(expected) == SESSIONS
+    assert {bool(record and record["linked_user_id"]) for record in expected.values()} == {True, False}
+
+    def newest() -> dict[str, dict[str, Any] | None]:
+        found = visitors(bench)
+        for record in found.values():
+            if record is not None and not record["sessions"]:  # its times are those of the moment it was written
+                del record["updated_at"], record["expires_at"]
+        return found
+
+    wait_until(lambda: newest() == expected, "all records are right", timeout_s=30)
 
 
 def test_the_topic_is_made_as_it_has_to_be(shell: Shell, admin: Admin, member: Member) -> None:
