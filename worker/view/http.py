@@ -16,6 +16,7 @@ from fastapi.security import HTTPBearer
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
+from schemas.user_context import KnownSession
 from worker.errors import WorkerError
 from worker.view.answers import ContextAnswer, Problem, ResetWritten, SessionAnswer
 from worker.view.async_view import AsyncUserContextView
@@ -49,6 +50,9 @@ UserId = Annotated[
 ]
 SessionId = Annotated[
     str, Query(min_length=1, max_length=LONGEST_ID, description="The session's id, of any characters.")
+]
+ConversationId = Annotated[
+    str, Query(min_length=1, max_length=LONGEST_ID, description="The chat conversation's id, of any characters.")
 ]
 ProductId = Annotated[
     str | None, Query(max_length=LONGEST_ID, description="Only sessions of this product.", examples=["acme"])
@@ -93,11 +97,7 @@ class ContextService:
         """What is known of a session now, also before its user is known, and the query behind it as a prompt. Nothing
         where several products have one of this id and none is named. For ids of any characters."""
         self._require_view()
-        found = self._view.get_session(session_id, product_id)
-        if found is None:
-            raise HTTPException(404, "nothing is known of this session")
-        answer = SessionAnswer.about(found, query, self._view.status)
-        return Response(answer.to_json(), media_type="application/json")
+        return self._answer_of(self._view.get_session(session_id, product_id), query)
 
     async def session_of(
         self,
@@ -107,6 +107,19 @@ class ContextService:
     ) -> Response:
         """The same, for ids that fit into a path."""
         return await self.session(session_id, product_id, query)
+
+    async def conversation(
+        self, conversation_id: ConversationId, product_id: ProductId = None, query: Text = None
+    ) -> Response:
+        """What is known of the session that is in a conversation, as `/sessions`. Nothing where several are."""
+        self._require_view()
+        return self._answer_of(self._view.get_session_by_conversation(conversation_id, product_id), query)
+
+    def _answer_of(self, session: KnownSession | None, query: str | None) -> Response:
+        if session is None:
+            raise HTTPException(404, "nothing is known of this session")
+        answer = SessionAnswer.about(session, query, self._view.status)
+        return Response(answer.to_json(), media_type="application/json")
 
     async def stream(
         self,
@@ -199,6 +212,7 @@ def create_app(view: AsyncUserContextView, policy: HttpPolicy) -> Shell:
     if view.has_sessions:
         app.get("/sessions", responses=session, **more)(service.session)
         app.get("/sessions/{session_id}", responses=session, **more)(service.session_of)
+        app.get("/conversations", responses=session, **more)(service.conversation)
     app.get("/stream", responses=events, **more)(service.stream)
     if policy.tokens.admin and policy.erase is not None:
         erasing = [Depends(Bearer(policy.tokens.admin, "admin"))]

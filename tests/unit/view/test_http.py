@@ -112,6 +112,17 @@ def test_a_session_is_told_before_and_after_its_user_is_known(chat: Chat) -> Non
         assert (unknown.status_code, unknown.json()) == (404, {"detail": "nothing is known of this session"})
 
 
+def test_a_conversation_leads_to_its_session(chat: Chat) -> None:
+    chat.write_session("s9", visitor("s9", session("s9", "look", conversation="a/b")))
+    chat.write_session("s1", visitor("s1", linked="u"))
+    app = app_of(chat, session_topic=SESSIONS)
+    assert get(app, "/conversations", conversation_id="a/b").json() == get(app, "/sessions/s9").json()
+    answer = get(app, "/conversations", conversation_id="c", product_id="acme").json()
+    assert (answer["session_id"], answer["user_id"], answer["context"]) == ("s1", "u", activity("a"))
+    assert get(app, "/conversations", conversation_id="d").status_code == 404
+    assert get(app_of(chat), "/conversations", conversation_id="c").json() == {"detail": "Not Found"}
+
+
 @pytest.mark.parametrize("session_id", ODD_IDS)
 def test_session_ids_may_hold_any_characters(chat: Chat, session_id: str) -> None:
     chat.write_session(session_id, visitor(session_id, session(session_id, "look")))
@@ -445,7 +456,7 @@ def test_every_answer_is_what_the_document_says(chat: Chat) -> None:
     chat.write_session("s1", visitor("s1", session("s1", "look")))
     document = schemathesis.openapi.from_asgi("/openapi.json", app_of(chat, policy, session_topic=SESSIONS))
     operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 9
+    assert len(operations) == 10
     for operation in operations:
         check_operation(operation, ADMIN if operation.path.startswith("/admin") else READ)
 
