@@ -194,7 +194,7 @@ class SessionTask(Task):
         if visitors is not None and messages:
             timestamp = timestamp_of(messages[-1])
             visitors.idle_clock.hear(now if timestamp is None else min(timestamp, now))
-            if self.changed_since is None and visitors.has_changes:
+            if self.changed_since is None and self.is_running and visitors.has_changes:
                 self.changed_since = monotonic
 
     def _restore(self, offset: int, message: Message, now: float) -> None:

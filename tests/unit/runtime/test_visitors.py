@@ -19,6 +19,9 @@ from tests.unit.runtime.member import (
     send,
 )
 from worker.partitioner import partition_of
+from worker.pipeline.restore_point import RestorePoint
+from worker.runtime.restore import Start
+from worker.runtime.task import SessionTask
 
 GUARANTEES = pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 
@@ -183,3 +186,19 @@ def test_users_are_published_as_without_visitors() -> None:
     assert [message.value() for message in with_visitors.records(OUTPUT)] == [
         message.value() for message in without.records(OUTPUT)
     ]
+
+
+def test_while_a_partition_is_restored_nothing_waits_to_be_published() -> None:
+    """Else the loop would not rest before it is restored, whatever the broker does."""
+    broker = new_broker()
+    member = new_member(broker, lookback_seconds=10, expire_idle_users=False)
+    send(broker, user=None)
+    member.settle()
+    broker.clock.jump(30)
+    send(broker, "ps_2")
+    task = member.service._make_task((INPUT, 0), Start(RestorePoint(0), 3, 3))
+    assert isinstance(task, SessionTask)
+    task.process(broker.records(INPUT), broker.clock.wall(), broker.clock.monotonic())
+    assert task.stage.visitors is not None
+    assert task.stage.visitors.has_changes, "the first one is forgotten"
+    assert task.changed_since is None
