@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package re-exports them without saying so
     AclBinding,
@@ -68,11 +68,11 @@ class Guarded:
         whose = principal or self.principal(purpose)
         return [binding(grant, whose) for grant in grants(purpose, self.settings)]
 
-    def certified_member(self) -> dict[str, str]:
+    def certified_member(self, password: str = PASSWORD) -> dict[str, str]:
         """How a member logs in that has a certificate instead of a password, and a member's rights."""
         user = f"member-{uuid.uuid4().hex[:8]}"
         self.broker.grant(*self.bindings(Purpose.RUN, f"User:CN={user}"))
-        return self.broker.certificate(user, password=PASSWORD)
+        return self.broker.certificate(user, password=password)
 
     def delete_topics(self, *names: str) -> None:
         """Returns when nobody sees them any more."""
@@ -108,15 +108,25 @@ class Guarded:
         self, variables: Mapping[str, str], *arguments: str, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         """`context-worker …` in a process of its own."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
         return subprocess.run(
             [sys.executable, "-m", "worker", *arguments],
             cwd=CHECKOUT,
-            env=clean | dict(variables),
+            env=_clean() | dict(variables),
             input=stdin,
             capture_output=True,
             timeout=60,
             check=False,
+        )
+
+    def spawn(self, variables: Mapping[str, str], output: IO[bytes], *arguments: str) -> subprocess.Popen[bytes]:
+        """The same, left to run."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", *arguments],
+            cwd=CHECKOUT,
+            env=_clean() | dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
 
     def run_as(self, purpose: Purpose, *arguments: str, stdin: bytes = b"") -> bytes:
@@ -124,6 +134,10 @@ class Guarded:
         done = self.command(self.variables(self.login(purpose)), *arguments, stdin=stdin)
         assert done.returncode == 0, f"{arguments} ended with {done.returncode}\n{done.stderr.decode()}"
         return done.stdout
+
+
+def _clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
 
 
 MakeGuarded = Callable[..., Guarded]

@@ -26,16 +26,18 @@ from worker.errors import ExitCode, Fatal
 pytestmark = pytest.mark.embedded
 
 COMMAND = [sys.executable, "-m", "worker", "demo"]
+SECRET = "planted-only-for-this-test"
 ROWS, COLUMNS = 24, 80
 LONGEST_S = 90.0
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Ours, with a setting that would break the demo's members if it reached them."""
+    """Ours, with settings that would break the demo's members if they reached them, or must not be shown."""
     drop = ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "COLUMNS", "LINES")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
-    return {**kept, "WORKER_BOOTSTRAP_SERVERS": "nobody.invalid:1", **extra}
+    settings = {"WORKER_BOOTSTRAP_SERVERS": "nobody.invalid:1", "WORKER_KAFKA_SASL_PASSWORD": SECRET}
+    return {**kept, **settings, **extra}
 
 
 def temporary_files(folder: Path) -> list[Path]:
@@ -51,6 +53,7 @@ def test_in_a_pipe_it_tells_the_story_in_plain_lines_and_ends_with_0(tmp_path: P
     assert done.returncode == ExitCode.OK, told + done.stderr
     assert done.stderr == ""
     assert "\x1b" not in told
+    assert SECRET not in told
     for words in (
         r"Member A owns clicks [\d ]+ and users [\d ]+",
         r"Member B owns clicks [\d ]+ and users [\d ]+",
