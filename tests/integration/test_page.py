@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product as product_of
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from pydantic import SecretStr
 from schemas import SessionContext
 from schemas.actions import action_line
 from tests.acceptance.members import Member
-from tests.fakes.chat import TOPIC, Chat
+from tests.fakes.chat import SESSIONS, TOPIC, Chat
 from tests.integration.shell import Shell, wait_until
 from tests.integration.test_serve import Served
 from tests.payloads import payload
-from tests.user_records import record, session
+from tests.user_records import record, session, visitor
 from worker import ActionsPublisher
 from worker.view import AsyncUserContextView
 from worker.view.http import HttpPolicy, create_app
@@ -46,7 +47,8 @@ class Server(uvicorn.Server):
         self._chat = chat
 
     async def on_tick(self, counter: int) -> bool:
-        self._chat.readers[-1].say_statistics(TOPIC)
+        for reader, topic in product_of(self._chat.readers, (TOPIC, SESSIONS)):
+            reader.say_statistics(topic)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -55,9 +57,9 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def served(chat: Chat, policy: HttpPolicy | None = None, port: int = 0) -> Iterator[str]:
+def served(chat: Chat, policy: HttpPolicy | None = None, port: int = 0, **view_options: Any) -> Iterator[str]:
     """The address of the HTTP service over a new view."""
-    app = create_app(AsyncUserContextView.over(chat.ready()), policy or HttpPolicy())
+    app = create_app(AsyncUserContextView.over(chat.ready(**view_options)), policy or HttpPolicy())
     listening = socket.create_server(("127.0.0.1", port))
     server = Server(app, chat)
     thread = threading.Thread(target=server.run, args=([listening],))
@@ -184,6 +186,37 @@ def test_a_product_is_shown_and_told_alone(chat: Chat, page: Page) -> None:
     expect(prompt).not_to_contain_text("again")
     page.get_by_text("all", exact=True).click()
     expect(actions).to_have_text(["again", "in acme", "too", "in beta"])
+
+
+def test_a_session_is_looked_up_before_and_after_its_user_is_known(chat: Chat, visit: Callable[..., Page]) -> None:
+    chat.write_session("s 1", visitor("s 1", did(chat, "s 1", "looked around"), at=chat.clock.now))
+    with served(chat, session_topic=SESSIONS) as url:
+        page = visit(url)
+        page.get_by_text("session", exact=True).click()
+        page.get_by_label("Session", exact=True).fill("s 1")
+        page.get_by_role("button", name="Look up").click()
+        actions, facts = page.locator(".what"), page.locator("#facts")
+        expect(actions).to_have_text(["looked around"])
+        expect(facts).to_contain_text("nobody is known to be behind it")
+        page.get_by_label("Query").fill("How?")
+        expect(page.locator("#prompt")).to_contain_text("[Query]\nHow?")
+        assert page.locator("#prompt").text_content() == chat.views[0].enrich_session("s 1", "How?")
+        assert page.url.endswith("#session=s+1")
+        page.reload()
+        expect(actions).to_have_text(["looked around"])
+        chat.write_session("s 1", visitor("s 1", linked="u"))
+        write(chat, "u", 1, did(chat, "s 1", "looked around", "signed in"), did(chat, "s2", "elsewhere"))
+        expect(actions).to_have_text(["signed in", "looked around"])
+        expect(page.locator(".fresh .what")).to_have_text(["signed in"])
+        facts.get_by_role("link", name="u").click()
+        expect(actions).to_have_text(["signed in", "looked around", "elsewhere"])
+        expect(page.get_by_label("User", exact=True)).to_have_value("u")
+        assert page.url.endswith("#user=u")
+
+
+def test_where_there_are_no_sessions_none_are_offered(page: Page) -> None:
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#kind")).to_be_hidden()
 
 
 def test_one_users_actions_never_stand_under_another(chat: Chat, page: Page) -> None:

@@ -3,6 +3,7 @@
 const AGAIN_MS = 2000; // until a connection that was lost is tried again
 const SILENT_MS = 40_000; // a stream's heartbeat comes every 15 s
 const STATUS_MS = 5000;
+const SESSION_MS = 1000; // a session has no stream, so it is asked for
 const PROMPT_MS = 100; // between two questions for the prompt, however fast events come
 const TOKEN = "read-token";
 
@@ -35,15 +36,16 @@ async function ask(path, parameters, signal, headers = {}) {
   return response;
 }
 
-function watch(user, product) {
+function watch(kind, id, product) {
   watched?.stop.abort();
-  watched = { user, product, record: null, cards: new Map(), stop: new AbortController() };
-  $("who").firstElementChild.textContent = user;
+  watched = { kind, id, product, record: null, cards: new Map(), stop: new AbortController() };
+  $("who").firstElementChild.textContent = id;
   $("sessions").replaceChildren();
   $("prompt").textContent = $("news").textContent = "";
   $("welcome").hidden = true;
   $("known").hidden = $("unlock").hidden = true;
-  follow(watched);
+  if (kind === "user") follow(watched);
+  else followSession(watched);
   keepStatus(watched);
 }
 
@@ -69,7 +71,7 @@ async function follow(mine) {
     try {
       heard();
       const both = AbortSignal.any([signal, silence.signal]);
-      const response = await ask("stream", { user_id: mine.user }, both, lastId ? { "Last-Event-ID": lastId } : {});
+      const response = await ask("stream", { user_id: mine.id }, both, lastId ? { "Last-Event-ID": lastId } : {});
       if (response.status === 401) return mine === watched && lock();
       if (!response.ok) continue; // the status says why
       for await (const event of events(response, heard)) {
@@ -80,6 +82,23 @@ async function follow(mine) {
       // gone: by us, or to be tried again
     } finally {
       clearTimeout(timer);
+    }
+  }
+}
+
+// What is shown is a record, so a session is one of a single session. Nothing where its product has to be named first.
+async function followSession(mine) {
+  const { signal } = mine.stop;
+  for (let last; !signal.aborted; await pause(SESSION_MS)) {
+    try {
+      const response = await ask("sessions", { session_id: mine.id, product_id: mine.product }, signal);
+      if (response.status === 401) return mine === watched && lock();
+      if (!response.ok && response.status !== 404) continue; // the status says why
+      const text = response.ok ? await response.text() : "";
+      if (text !== last) take(mine, text && { sessions: [JSON.parse(text)] });
+      last = text;
+    } catch {
+      // gone: by us, or to be tried again
     }
   }
 }
@@ -129,11 +148,12 @@ async function askPrompt(mine) {
     mine.isPromptStale = false;
     const query = $("query").value;
     try {
-      const asked = { user_id: mine.user, product_id: mine.product, query };
-      const response = await ask("context", asked, mine.stop.signal);
+      const [path, name] = mine.kind === "user" ? ["context", "user_id"] : ["sessions", "session_id"];
+      const response = await ask(path, { [name]: mine.id, product_id: mine.product, query }, mine.stop.signal);
       const told = response.ok ? await response.json() : null;
       const isAnswer = response.ok || response.status === 404;
-      if (mine === watched && isAnswer) $("prompt").textContent = told ? (told.enriched_query ?? told.activity) : query;
+      const text = told ? (told.enriched_query ?? told.activity ?? told.context) : query;
+      if (mine === watched && isAnswer) $("prompt").textContent = text;
     } catch {
       // the stream comes back, and asks again
     }
@@ -195,13 +215,22 @@ function draw(mine) {
   if (count && mine.isDrawn) $("news").textContent = count === 1 ? "1 new action" : `${count} new actions`;
   mine.isDrawn = true;
   $("nothing").hidden = sessions.length > 0;
-  drawFacts(mine.record, sessions);
+  drawFacts(mine, sessions);
 }
 
-function drawFacts(record, sessions) {
+// Whose a session is, with a way to all that is known of them.
+function makeOwner(user) {
+  if (!user) return make("span", "", "nobody is known to be behind it");
+  const link = make("a", "", make("bdi", "", user));
+  link.href = place("user", user, "");
+  return make("span", "", "of ", link);
+}
+
+function drawFacts({ kind, record }, sessions) {
   const count = sessions.reduce((sum, one) => sum + one.action_count, 0);
   const facts = sessions.length
     ? [
+        kind === "session" && makeOwner(sessions[0].user_id),
         record.email && make("bdi", "", record.email),
         make("span", "", sessions.length === 1 ? "1 session" : `${sessions.length} sessions`),
         make("span", "", count === 1 ? "1 action" : `${count} actions`),
@@ -309,17 +338,40 @@ $("lock").addEventListener("click", () => {
 // Whom and what to look at stands behind the #, which no server is sent: it can be linked, and the back button works.
 function begin() {
   const asked = new URLSearchParams(location.hash.slice(1));
-  const user = asked.get("user") ?? "";
-  $("user").value = user;
-  if (user) watch(user, asked.get("product") ?? "");
+  const kind = asked.has("session") ? "session" : "user";
+  const id = asked.get(kind) ?? "";
+  $("kind").querySelector(`[value=${kind}]`).checked = true;
+  nameKind();
+  $("user").value = id;
+  if (id) watch(kind, id, asked.get("product") ?? "");
   else unwatch();
 }
 
-const place = (user, product) => `#${new URLSearchParams(product ? { user, product } : { user })}`;
+const place = (kind, id, product) => `#${new URLSearchParams(product ? { [kind]: id, product } : { [kind]: id })}`;
+
+const kindWanted = () => $("kind").querySelector(":checked").value;
+
+function nameKind() {
+  const kind = kindWanted();
+  $("lookup").querySelector("label[for]").textContent = kind === "user" ? "User" : "Session";
+  $("user").placeholder = `${kind} id`;
+}
+
+// Sessions can be looked up where the server knows them.
+async function offerSessions() {
+  try {
+    const { paths } = await (await fetch("openapi.json")).json();
+    $("kind").hidden = !("/sessions" in paths);
+  } catch {
+    // away: a reload asks again
+  }
+}
+
+$("kind").addEventListener("change", nameKind);
 
 $("lookup").addEventListener("submit", (event) => {
   event.preventDefault();
-  const wanted = place($("user").value.trim(), "");
+  const wanted = place(kindWanted(), $("user").value.trim(), "");
   if (location.hash === wanted) begin();
   else location.hash = wanted;
 });
@@ -327,7 +379,7 @@ $("lookup").addEventListener("submit", (event) => {
 $("products").addEventListener("change", (event) => {
   watched.product = event.target.value;
   watched.products = null;
-  history.replaceState(null, "", place(watched.user, watched.product));
+  history.replaceState(null, "", place(watched.kind, watched.id, watched.product));
   watched.isDrawn = false; // what was filtered out is not new
   draw(watched);
   $("products").querySelector(":checked").focus();
@@ -356,4 +408,5 @@ setInterval(() => {
 
 addEventListener("hashchange", begin);
 $("lock").hidden = !sessionStorage.getItem(TOKEN);
+offerSessions();
 begin();
