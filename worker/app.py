@@ -16,6 +16,7 @@ from worker.kafka import Admin
 from worker.kafka_clients import KafkaClients
 from worker.loop_watch import LoopWatch
 from worker.metrics import Metrics
+from worker.pipeline.repartition import FORM
 from worker.policies import link_policy, user_policy, visitor_policy
 from worker.runtime.assignment import Assignment
 from worker.runtime.checkpoint import Checkpoint
@@ -170,7 +171,7 @@ class Service:
         )
         return Channels(
             self._outbox,
-            Router(self._outbox, dead_letters, self.metrics, repartition),
+            Router(self._outbox, dead_letters, self.metrics, repartition, int(settings.upgrade_from or FORM)),
             dead_letters,
             self.metrics,
             settings.repartition_topic,

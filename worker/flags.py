@@ -23,7 +23,14 @@ P = ParamSpec("P")
 
 _PANELS = {
     "Kafka": (
-        *("bootstrap_servers", "group_id", "group_protocol", "session_timeout_ms", "heartbeat_interval_ms"),
+        *(
+            "bootstrap_servers",
+            "group_id",
+            "group_protocol",
+            "upgrade_from",
+            "session_timeout_ms",
+            "heartbeat_interval_ms",
+        ),
         *("processing_guarantee", "instance_id", "kafka", "config"),
     ),
     "Topics": (

@@ -108,6 +108,10 @@ class Settings(BaseModel):
     group_protocol: Literal["classic", "consumer"] = Field(
         "classic", description="Group protocol of the broker: `classic`, or `consumer` (Kafka 4.0 and newer)."
     )
+    upgrade_from: Literal["", "1"] = Field(
+        "",
+        description="While members are upgraded: the form that the old ones write (see Upgrade); empty = the newest.",
+    )
     session_timeout_ms: int = Field(
         15_000,
         ge=500,

@@ -6,6 +6,10 @@ is no key: its users differ. Writing and reading a payload takes 0.5 us so, and 
 the client's work for the record comes on top; the input's JSON, parsed again, takes twice as long as the lines
 (benchmarks/bench_form.py).
 
+Form 1 is one payload: a MessagePack array (`PayloadInForm1`), its key the user. It is read as well, and written only
+while a group is upgraded from a version that knows no other: readers of a new form come first, writers when all of the
+group can read it (Kafka Streams' `upgrade.from`).
+
 A null value resets the user in the key: everything up to the record's timestamp. A replay writes resets again, and
 gives them the header `mark` (a form number and a time): those erase up to that time and no more.
 """
@@ -17,11 +21,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
+import orjson
 
-from worker.context.session_memory import NEVER, Seen
+from worker.context.session_memory import NEVER, Seen, place_of, source_of
 from worker.pipeline.record import Headers
 
 FORM = 2
+FORMER = 1
 MARK = "mark"
 MARK_FORM = 1
 _MARK = struct.Struct(">Bd")
@@ -49,7 +55,24 @@ class Reset(NamedTuple):
 PUBLISH_AGAIN = NEVER  # the mark of a reset that erases nothing: the user's record is published as it stands
 
 
+class PayloadInForm1(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A payload as form 1 has it: its lines are text, and not escaped."""
+
+    form: int
+    source_partition: int
+    source_offset: int
+    event_time: float
+    stream_time: float
+    session_id: str
+    product_id: str
+    conversation_id: str
+    email: str
+    lines: tuple[str, ...]
+
+
 _encoder = msgspec.msgpack.Encoder()
+_decoder_of_form_1 = msgspec.msgpack.Decoder(PayloadInForm1)
+_HEAD_OF_FORM_1 = b"\x9a\x01"  # MessagePack: an array of ten, whose first is 1
 _decoder = msgspec.msgpack.Decoder(list[RoutedPayload])
 _FORM_BYTE = bytes([FORM])
 _HEAD = struct.Struct(">BBH")  # the form, and MessagePack's head of an array: its type and the count
@@ -105,8 +128,42 @@ def write(routed: Iterable[RoutedPayload]) -> bytes:
     return bundle.take()
 
 
+def write_in_form_1(routed: RoutedPayload) -> bytes:
+    """The same of one payload for members that know no other form; its key has to be the user id."""
+    lines = tuple([orjson.loads(b'"%b"' % line) for line in routed.text.split(b"\n")]) if routed.actions else ()
+    return _encoder.encode(
+        PayloadInForm1(
+            FORMER,
+            *place_of(routed.source),
+            routed.event_time,
+            routed.stream_time,
+            routed.session_id,
+            routed.product_id,
+            routed.conversation_id,
+            routed.email,
+            lines,
+        )
+    )
+
+
+def _from_form_1(user_id: str, payload: PayloadInForm1) -> RoutedPayload:
+    return RoutedPayload(
+        payload.product_id,
+        payload.session_id,
+        payload.event_time,
+        source_of(payload.source_partition, payload.source_offset),
+        b"\n".join([orjson.dumps(line)[1:-1] for line in payload.lines]),
+        len(payload.lines),
+        payload.conversation_id,
+        payload.email,
+        user_id,
+        payload.stream_time,
+    )
+
+
 def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> list[RoutedPayload] | Reset:
-    """What a record means to its users. Key and headers are only looked at where the value is null.
+    """What a record means to its users. The key is only looked at where there is one user, headers where the value is
+    null.
 
     Raises:
         UnknownForm: the record is of a form that this version does not know.
@@ -114,11 +171,12 @@ def read(key: bytes | None, value: bytes | None, headers: Headers | None) -> lis
     try:
         if value is None:
             return Reset((key or b"").decode(), _read_mark(headers))
-        if value[:1] != _FORM_BYTE:
-            raise UnknownForm(
-                f"a record in form {value[0] if value else 'of no bytes'}; this version reads form {FORM}"
-            )
-        return _decoder.decode(memoryview(value)[1:])
+        if value[:1] == _FORM_BYTE:
+            return _decoder.decode(memoryview(value)[1:])
+        if value[:2] == _HEAD_OF_FORM_1:
+            return [_from_form_1((key or b"").decode(), _decoder_of_form_1.decode(value))]
+        form = f"form {value[0]}" if value else "no form"
+        raise UnknownForm(f"a record in {form}; this version reads forms {FORMER} and {FORM}")
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise UnknownForm(f"a record of {len(value or b'')} bytes that holds no payloads ({exc})") from exc
 

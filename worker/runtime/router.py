@@ -11,7 +11,7 @@ from worker.context.session_memory import place_of
 from worker.kafka import Message, murmur2
 from worker.metrics import Metrics
 from worker.pipeline.record import SourceRecord
-from worker.pipeline.repartition import MOST_PAYLOADS, Bundle, RoutedPayload, read, write
+from worker.pipeline.repartition import FORM, MOST_PAYLOADS, Bundle, RoutedPayload, read, write, write_in_form_1
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, Outbox, Outgoing, TooLarge
 from worker.runtime.received import source_record
@@ -23,16 +23,21 @@ KNOWN_USERS = 100_000  # whose partition is remembered
 
 class Router:
     """Puts payloads into bundles; `flush` sends what is in them. What the topic does not take is a dead letter. Not
-    thread-safe. `topic` is the repartition topic as it was at the start.
+    thread-safe. `topic` is the repartition topic as it was at the start. `form`: in form 1 every payload travels alone.
     """
 
-    def __init__(self, outbox: Outbox, dead_letters: DeadLetters, metrics: Metrics, topic: Topic) -> None:
+    def __init__(
+        self, outbox: Outbox, dead_letters: DeadLetters, metrics: Metrics, topic: Topic, form: int = FORM
+    ) -> None:
         self._outbox = outbox
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._topic = topic.name
         record_bytes = min(BUNDLE_BYTES, topic.max_message_bytes - MAX_RECORD_OVERHEAD_BYTES)
-        self._full_bytes = record_bytes // 2  # what is not full has room for one that is not large
+        self._full_bytes = (
+            record_bytes // 2 if form == FORM else 0
+        )  # what is not full has room for one that is not large
+        self._form = form
         self._homes: dict[str, int] = {}
         self._bundles: list[Bundle] = []
         self.spread_over(topic.partitions)
@@ -84,9 +89,9 @@ class Router:
             self._metrics.add("routed", count=count)
 
     def _send_alone(self, routed: RoutedPayload, source: object, partition: int) -> None:
-        value = write([routed])
+        key, value = (None, write([routed])) if self._form == FORM else keyed_in_form_1(routed)
         try:
-            self._outbox.send(Outgoing(self._topic, None, value, None, source, partition))
+            self._outbox.send(Outgoing(self._topic, key, value, None, source, partition))
         except TooLarge:
             self._dead_letters.write(origin_of(value, source), TOO_LARGE)
         else:
@@ -99,6 +104,11 @@ class Router:
                 self._homes.clear()
             home = self._homes[user_id] = murmur2(user_id.encode(), len(self._bundles))
         return home
+
+
+def keyed_in_form_1(routed: RoutedPayload) -> tuple[bytes, bytes]:
+    """Key and value of a payload's record in form 1."""
+    return routed.user_id.encode(), write_in_form_1(routed)
 
 
 def payloads_in(value: bytes | None) -> list[RoutedPayload]:

@@ -17,6 +17,7 @@ from worker.pipeline.repartition import (
     read,
     reset_headers,
     write,
+    write_in_form_1,
 )
 
 ALICE = RoutedPayload(
@@ -64,6 +65,27 @@ def test_a_bundle_tells_what_a_payload_takes_and_lets_go_of_the_last() -> None:
     assert bundle.take() == VALUE
 
 
+@pytest.mark.parametrize("routed", [ALICE, BOB])
+def test_a_payload_in_form_1_is_read_as_its_key_s(routed: RoutedPayload) -> None:
+    assert read(routed.user_id.encode(), write_in_form_1(routed), None) == [routed]
+
+
+def test_form_1_has_lines_that_are_not_escaped() -> None:
+    """As the versions wrote and read it that knew no other."""
+    assert msgspec.msgpack.decode(write_in_form_1(ALICE)) == [
+        1,
+        4,
+        7,
+        990.5,
+        980.25,
+        "ps_1",
+        "acme",
+        "k1",
+        "alice@example.com",
+        ["[3] click: Pay — now — /é", '[0] : say "a"'],
+    ]
+
+
 @pytest.mark.parametrize("mark", [None, 990.5, 0.0])
 def test_a_null_value_is_a_reset_up_to_its_mark(mark: float | None) -> None:
     assert read(b"alice", None, reset_headers(mark)) == Reset("alice", mark)
@@ -80,13 +102,13 @@ def test_a_reset_of_nobody_that_can_be_named_is_refused() -> None:
 
 
 def test_another_form_is_refused_by_its_number() -> None:
-    with pytest.raises(UnknownForm, match="form 3; this version reads form 2"):
+    with pytest.raises(UnknownForm, match="form 3; this version reads forms 1 and 2"):
         read(None, b"\x03" + VALUE[1:], None)
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b'{"session_id": "ps_1"}', b"\xff\xff"])
 def test_a_value_of_no_form_is_refused(value: bytes) -> None:
-    with pytest.raises(UnknownForm, match="this version reads form 2"):
+    with pytest.raises(UnknownForm, match="this version reads forms 1 and 2"):
         read(None, value, None)
 
 
@@ -97,6 +119,7 @@ def test_a_value_of_no_form_is_refused(value: bytes) -> None:
         VALUE[:-1],
         VALUE.replace(b"alice@example.com", b"\xff" * 17),
         bytes([FORM]) + msgspec.msgpack.encode([[1, 2, 3]]),
+        write_in_form_1(ALICE)[:-1],
     ],
 )
 def test_a_value_that_holds_no_payloads_is_refused(value: bytes) -> None:
