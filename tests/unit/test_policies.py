@@ -7,7 +7,8 @@ import re
 from worker.pipeline.by_session import LinkPolicy
 from worker.pipeline.by_user import UserPolicy
 from worker.pipeline.rendering import RenderPolicy
-from worker.policies import link_policy, user_policy
+from worker.pipeline.visitors import VisitorPolicy
+from worker.policies import link_policy, user_policy, visitor_policy
 from worker.settings import Settings
 
 
@@ -33,6 +34,16 @@ def test_every_setting_arrives() -> None:
     assert user_policy(settings) == UserPolicy(
         RenderPolicy(60, 7, 5, 2048, include_email=False), 3, expire_idle_users=False
     )
+
+
+def test_visitors_have_a_policy_where_they_have_a_topic() -> None:
+    assert visitor_policy(Settings()) is None
+    named = Settings(session_output_topic="sessions")
+    assert visitor_policy(named) == VisitorPolicy(RenderPolicy())
+    settings = named.model_copy(update={"lookback_seconds": 60, "link_retention_s": 90, "idle_after_s": 3})
+    assert visitor_policy(settings, 2048) == VisitorPolicy(RenderPolicy(60, max_record_bytes=2048), 120, 90, 3)
+    never = named.model_copy(update={"expire_idle_users": False})
+    assert visitor_policy(never) == VisitorPolicy(RenderPolicy(), idle_after_s=None)
 
 
 def test_a_record_is_never_larger_than_the_topic_takes() -> None:

@@ -53,8 +53,8 @@ class Visitor:
         self.newest = NEVER  # the largest event time of all
         self.is_out = False  # a record that is not null may stand on the topic
         self.user_id = ""  # whom the record names
-        self.linked: list[Session] = []  # whose user is known
-        self.listed: set[str] = set()  # products of which it tells something
+        self.linked: tuple[Session, ...] = ()  # whose user is known
+        self.listed: tuple[str, ...] = ()  # products of which it tells something
         self.listed_until = inf  # when some of that is no longer to be told
         self.due = inf  # when the queue has a look at it
 
@@ -137,12 +137,12 @@ class Visitors:
 
     def _render(self, session_id: str, clock: float) -> bytes | None:
         visitor = self._visitors[session_id]
-        linked = [session for session in visitor.sessions.values() if self._linked_until(session) >= clock]
+        linked = tuple([one for one in visitor.sessions.values() if self._linked_until(one) >= clock])
         held = self._to_tell(visitor, clock)
         memory = self._remembered(held)
         visitor.linked = linked
         visitor.user_id = max(linked, key=lambda session: session.confirmed_offset).user if linked else ""
-        visitor.listed = {product_id for product_id, _ in memory.sessions}
+        visitor.listed = tuple([product_id for product_id, _ in memory.sessions])
         visitor.listed_until = self._told_until(held)
         visitor.is_out = bool(linked or held)
         if not visitor.is_out:
