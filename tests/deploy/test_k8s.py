@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.deploy.manifests import K8S, SPECS, Manifest
+from worker.acls import Purpose, Resource, grants, principal_of
 from worker.settings import Settings, load_settings
 from worker.topic_policy import BROKER_MAX_MESSAGE_BYTES, Role, names, wanted_config
 
@@ -19,6 +20,7 @@ EXAMPLES = ("example/at-least-once", "example/exactly-once", "example/replay")
 BUILDS = ("base", "strimzi", *EXAMPLES)
 Kustomized = Callable[[str], list[Manifest]]
 VERSIONS = ("1.30", "1.37")
+RESOURCES = {"topic": Resource.TOPIC, "group": Resource.GROUP, "transactionalId": Resource.TRANSACTIONAL_ID}
 OURS = {"app.kubernetes.io/part-of": "user-context-worker"}
 PROBES = {"startupProbe", "livenessProbe", "readinessProbe"}
 STOPS_WITHIN_S = 10
@@ -172,6 +174,24 @@ def test_the_topics_are_what_the_worker_would_create(kustomized: Kustomized) -> 
                 "min.insync.replicas": "2",
             }
     assert len({spec["partitions"] for spec in topics.values()}) == 1
+
+
+@pytest.mark.parametrize("purpose", [Purpose.RUN, Purpose.READ, Purpose.OPERATE])
+def test_the_rights_are_those_that_the_worker_prints(purpose: Purpose, kustomized: Kustomized) -> None:
+    settings = Settings(create_topics=False, processing_guarantee="exactly_once")
+    [user] = [
+        each for each in of_kind(kustomized("strimzi"), "KafkaUser")
+        if f"User:{each['metadata']['name']}" == principal_of(purpose, settings)
+    ]  # fmt: skip
+    written = {
+        (RESOURCES[acl["resource"]["type"]], acl["resource"]["name"], acl["resource"]["patternType"], operation)
+        for acl in user["spec"]["authorization"]["acls"]
+        for operation in acl["operations"]
+    }
+    assert written == {
+        (grant.resource, grant.name, "prefix" if grant.prefixed else "literal", grant.right.value)
+        for grant in grants(purpose, settings)
+    }
 
 
 def test_every_file_is_part_of_a_kustomization() -> None:
