@@ -161,7 +161,8 @@ def test_members_come_and_go_and_the_records_are_the_batch_fold_of_the_input(
     wait_until(lambda: newest() == expected, "all records are right", timeout_s=30)
 
 
-def test_the_topic_is_made_as_it_has_to_be(shell: Shell, admin: Admin, member: Member) -> None:
+def test_the_topic_is_made_as_it_has_to_be(shell: Shell, admin: Admin) -> None:
+    assert shell("topics", "--input-partitions", "4").returncode == 0
     topic = shell.settings.session_output_topic
     resource = ConfigResource(ResourceType.TOPIC, topic)
     config = admin.describe_configs([resource])[resource].result(10)
