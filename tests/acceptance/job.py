@@ -31,6 +31,7 @@ class Job:
             "input_topic": unique("input"),
             "output_topic": unique("output"),
             "dlq_topic": unique("dlq"),
+            "session_output_topic": unique("sessions"),
             "lookback_seconds": plan.lookback_seconds,
             "link_retention_s": plan.link_retention_s,
             "anonymous_user_id_pattern": ANONYMOUS_PATTERN,
@@ -65,7 +66,12 @@ class Job:
     def close(self) -> None:
         """Remove the topics."""
         group = self.group
-        delete_topics(self.bootstrap, (group.input_topic, group.repartition_topic, group.output_topic, group.dlq_topic))
+        topics = (group.input_topic, group.repartition_topic, group.output_topic, group.dlq_topic, self.session_topic)
+        delete_topics(self.bootstrap, topics)
+
+    @property
+    def session_topic(self) -> str:
+        return str(self.settings["session_output_topic"])
 
     def expected(self) -> Expected:
         """What the oracle makes of the input topic as it is."""
@@ -100,6 +106,16 @@ class Job:
         strange = {user_id: version for user_id, version in versions.items() if version not in offsets[user_id]}
         assert not strange
 
+    def assert_visitors(self, expected: Expected) -> None:
+        """The newest record of every session id that lives on one partition equals the oracle's."""
+        found = newest_records(read_topic(self.bootstrap, self.session_topic), self.plan.partitions)
+        for record in found.values():
+            if record is not None and not record["sessions"]:
+                del record["updated_at"], record["expires_at"]
+        mine = {session_id: record for session_id, record in found.items() if session_id in expected.visitors}
+        wrong = differences(expected.visitors, mine)
+        assert not wrong, f"{len(wrong)} of {len(expected.visitors)} sessions:\n" + "\n".join(wrong[:SHOWN_DIFFERENCES])
+
     def assert_dead_letters(self, expected: Expected, *, repeats: bool = False) -> None:
         """The undecodable records as they were received, nothing else; each once, unless a crash may repeat some."""
         received = read_topic(self.bootstrap, self.group.input_topic)
@@ -120,9 +136,10 @@ class Job:
         assert sorted(set(sources) if repeats else sources) == sorted(expected.dead_letters)
 
     def assert_right(self, *, repeats: bool = False) -> Expected:
-        """Users and dead letters."""
+        """Users, visitors and dead letters."""
         expected = self.expected()
         self.assert_users(expected)
+        self.assert_visitors(expected)
         self.assert_dead_letters(expected, repeats=repeats)
         return expected
 

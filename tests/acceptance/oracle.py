@@ -70,6 +70,9 @@ class Payload(NamedTuple):
 Position = tuple[int, int]  # partition and offset on the input topic
 
 
+SessionKey = tuple[str | None, str]  # product, session
+
+
 class Route(NamedTuple):
     """Who a payload belongs to, and the offset of the record that settled it: its own, unless it was held."""
 
@@ -81,7 +84,9 @@ class Route(NamedTuple):
 class Expected:
     """What the topics must hold in the end. `users` has every user that was ever named or erased; None = no context.
 
-    Every position of the input is in one of `routed`, `unclaimed`, `dead_letters` and `skipped_at`.
+    Every position of the input is in one of `routed`, `unclaimed`, `dead_letters` and `skipped_at`. `visitors` has all
+    session ids but those on several partitions, whose records overwrite each other. A record that tells of nothing has
+    no times here: it keeps those of the moment at which it was written.
     """
 
     users: dict[str, dict[str, Any] | None]
@@ -91,6 +96,7 @@ class Expected:
     routed: dict[Position, Route]
     unclaimed: frozenset[Position]
     skipped_at: frozenset[Position]
+    visitors: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
 
 class BeyondTheOracleError(Exception):
@@ -112,6 +118,7 @@ def fold(
     counts: Counter[str] = Counter()
     routed: dict[Position, Route] = {}
     by_user: dict[str, list[Payload]] = defaultdict(list)
+    visitors: dict[str, list[dict[str, Any] | None]] = defaultdict(list)
     for records in records_by_partition.values():
         payloads = []
         for record in records:
@@ -122,9 +129,14 @@ def fold(
             except SkippedError as reason:
                 skipped[record.position] = str(reason)
         unclaimed |= {(payload.partition, payload.offset) for payload in payloads}
-        for route, payload in link(payloads, settings, counts):
+        emitted, sessions = link(payloads, settings, counts)
+        for route, payload in emitted:
             by_user[route.user_id].append(payload)
             routed[payload.partition, payload.offset] = route
+        for session_id in {session_id for _, session_id in sessions}:
+            stream_time = max(payload.s for payload in payloads)
+            mine = [session for key, session in sessions.items() if key[1] == session_id]
+            visitors[session_id].append(render_visitor(session_id, mine, stream_time, settings))
     clocks = stream_times(by_user, settings)
     marks = marks or {}
     users: dict[str, dict[str, Any] | None] = dict.fromkeys(marks)
@@ -133,7 +145,14 @@ def fold(
         users[user_id] = render(user_id, left, clocks[partition_of(user_id, settings)], settings)
     unclaimed -= routed.keys()
     return Expected(
-        users, dead_letters, Counter(skipped.values()), counts, routed, frozenset(unclaimed), frozenset(skipped)
+        users,
+        dead_letters,
+        Counter(skipped.values()),
+        counts,
+        routed,
+        frozenset(unclaimed),
+        frozenset(skipped),
+        {session_id: found[0] for session_id, found in visitors.items() if len(found) == 1},
     )
 
 
@@ -249,13 +268,17 @@ class Session:
     seen_at: float
     user_id: str | None = None
     linked_at: float = -math.inf
+    linked_by: int = -1
     held: list[tuple[float, Payload]] = field(default_factory=list)
 
 
-def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[str]) -> list[tuple[Route, Payload]]:
-    """The payloads of one input partition, in offset order, with their users; what nobody claimed is left out."""
+def link(
+    payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[str]
+) -> tuple[list[tuple[Route, Payload]], dict[SessionKey, Session]]:
+    """The payloads of one input partition, in offset order, with their users; what nobody claimed is left out. And the
+    sessions as they stand at the end."""
     stream_time = -math.inf
-    sessions: dict[tuple[str | None, str], Session] = {}
+    sessions: dict[SessionKey, Session] = {}
     emitted: list[tuple[Route, Payload]] = []
     for payload in payloads:
         stream_time = max(stream_time, payload.s)
@@ -274,7 +297,7 @@ def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[
             counts["held, then linked"] += len(session.held)
             emitted.extend((Route(payload.user_id, payload.offset), held) for _, held in session.held)
             session.held = []
-            session.user_id, session.linked_at = payload.user_id, stream_time
+            session.user_id, session.linked_at, session.linked_by = payload.user_id, stream_time, payload.offset
         if session.user_id is not None:
             emitted.append((Route(session.user_id, payload.offset), payload))
         else:
@@ -282,7 +305,7 @@ def link(payloads: Sequence[Payload], settings: OracleSettings, counts: Counter[
     waiting = sum(bool(session.held) for session in sessions.values())
     if waiting > settings.max_held_sessions:
         raise BeyondTheOracleError(f"{waiting} anonymous sessions on one partition")
-    return emitted
+    return emitted, sessions
 
 
 def hold(
@@ -360,6 +383,34 @@ def render(user_id: str, payloads: Sequence[Payload], clock: float, settings: Or
     size = len(json.dumps(record, ensure_ascii=False).encode())
     if size > settings.max_record_bytes:
         raise BeyondTheOracleError(f"the record of {user_id!r} has {size} bytes and would be cut")
+    return record
+
+
+def render_visitor(
+    session_id: str, sessions: Sequence[Session], now: float, settings: OracleSettings
+) -> dict[str, Any] | None:
+    """The record of a session id, from its sessions in all products; None when nothing is known any more."""
+    alive = [session for session in sessions if now - session.seen_at <= settings.retention_s]
+    linked = [session for session in alive if session.user_id and now - session.linked_at <= settings.link_retention_s]
+    held = [payload for session in alive for at, payload in session.held if now - at <= settings.retention_s]
+    held.sort(key=lambda payload: (payload.t, payload.offset))
+    newest = held[-1].t if held else -math.inf
+    by_product: dict[str | None, list[Payload]] = defaultdict(list)
+    for payload in held:
+        if payload.t >= newest - settings.lookback_seconds and newest + settings.lookback_seconds >= now:
+            by_product[payload.product_id].append(payload)
+    if not (linked or by_product):
+        return None
+    entries = [render_session(payloads, settings) for payloads in by_product.values()]
+    entries.sort(key=lambda entry: (-entry["last_seen_at"], entry["product_id"] or ""))
+    record: dict[str, Any] = {
+        "schema_version": 1,
+        "session_id": session_id,
+        "linked_user_id": max(linked, key=lambda session: session.linked_by).user_id if linked else None,
+        "sessions": entries[: settings.max_sessions_per_user],
+    }
+    if entries:
+        record |= {"updated_at": newest, "expires_at": newest + settings.lookback_seconds}
     return record
 
 

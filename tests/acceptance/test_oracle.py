@@ -387,3 +387,41 @@ def test_what_was_erased_is_not_in_the_record(mark: float, left: list[str] | Non
 
     assert (record and lines_of(record["sessions"][0])) == left
     assert record is None or record["email"] == "three@x"
+
+
+# --- visitors ---------------------------------------------------------------------------------------------------------
+
+
+def visitor_of(*logs: Log, session_id: str = "s") -> dict[str, Any] | None:
+    return run(*logs).visitors[session_id]
+
+
+def test_a_visitor_is_told_of_until_they_sign_in() -> None:
+    log = Log()
+    log.payload(at=1, product_id="acme")
+    log.payload(at=2, product_id="beta")
+    record = visitor_of(log)
+    assert record is not None
+    assert (record["linked_user_id"], record["updated_at"]) == (None, NOW + 2)
+    assert [entry["product_id"] for entry in record["sessions"]] == ["beta", "acme"]
+    log.payload(at=3, product_id="acme", user_id="u1")
+    record = visitor_of(log)
+    assert record is not None
+    assert (record["linked_user_id"], record["updated_at"]) == ("u1", NOW + 2)
+    assert [entry["product_id"] for entry in record["sessions"]] == ["beta"]
+    log.payload(at=4, product_id="beta", user_id="u2")
+    assert visitor_of(log) == {"schema_version": 1, "session_id": "s", "linked_user_id": "u2", "sessions": []}
+
+
+def test_a_visitor_is_forgotten_after_the_lookback_and_a_link_after_the_retention() -> None:
+    log = Log()
+    log.payload(at=0)
+    log.payload(at=0, session_id="linked", user_id="u1")
+    log.payload(at=300, session_id="other")
+    assert visitor_of(log) is not None
+    log.payload(at=301, session_id="other")
+    assert visitor_of(log) is None
+    log.payload(at=600, session_id="other")
+    assert visitor_of(log, session_id="linked") is not None
+    log.payload(at=601, session_id="other")
+    assert visitor_of(log, session_id="linked") is None

@@ -64,6 +64,13 @@ def test_sessions_are_linked_in_every_way(expected: Expected) -> None:
     }  # fmt: skip
 
 
+def test_sessions_end_as_visitors_linked_and_forgotten(expected: Expected) -> None:
+    visitors = expected.visitors.values()
+    assert sum(record is None for record in visitors) >= 100
+    assert sum(record is not None and record["linked_user_id"] is not None for record in visitors) >= 100
+    assert sum(record is not None and record["sessions"] != [] for record in visitors) >= 50
+
+
 def test_records_reach_their_caps(expected: Expected) -> None:
     sessions = [session for record in live(expected) for session in record["sessions"]]
 
