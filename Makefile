@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test chaos soak load lint type bench peers plots all clean
+.PHONY: setup demo test chaos soak load lint type audit floors bench peers plots all clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,17 @@ soak: setup
 load: setup
 	$(BIN)/python -m tests.soak.load --minutes "$(or $(MINUTES),5)"
 
+# known vulnerabilities of what is installed; exit code 3 where nobody could be asked
+AUDIT := .venv-audit
+audit: setup
+	@$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10.1'
+	$(BIN)/python -m tests.audit $(AUDIT)/bin/python "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+# the tests that need no broker, with the oldest versions that pyproject.toml admits
+floors: setup
+	$(BIN)/python -m tests.floors .venv-floors
+
 bench: setup
 	$(BIN)/python -m benchmarks all
 
@@ -59,4 +70,4 @@ plots: setup
 all: lint type test demo
 
 clean:
-	rm -rf $(VENV) benchmarks/peers/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build
+	rm -rf $(VENV) .venv-audit .venv-floors benchmarks/peers/.built .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AclBinding, AclOperation  # type: ignore[attr-
 
 from schemas.dead_letter import DeadLetter
 from tests.acceptance.records import Sent
-from tests.acceptance.topic_log import Feed
+from tests.acceptance.topic_log import Feed, read_topic
 from tests.integration.guarded import MakeGuarded
 from worker import UserContextView
 from worker.acls import Purpose
@@ -28,15 +28,19 @@ def payload(session: str, user: str) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
-def test_everybody_can_do_their_work_with_exactly_these_rights(make_guarded: MakeGuarded) -> None:
-    guarded = make_guarded()
+def test_everybody_can_do_their_work_with_exactly_these_rights(
+    make_guarded: MakeGuarded, unique: Callable[[str], str]
+) -> None:
+    guarded = make_guarded(session_output_topic=unique("sessions"))
     bench = guarded.bench
     member = guarded.start("one", guarded.login(Purpose.RUN))
     bench.group.wait_for(lambda: "assigned" in member.log, "the member has partitions", timeout_s=40)
     assert "was not verified" not in member.log
     guarded.run_as(Purpose.PRODUCE, "produce", "-", stdin=payload("s1", "alice") + payload("s2", "bob"))
+    bench.send("s4", None, "a visitor")
     bench.send_raw(b"s3", b"no JSON")
     bench.wait_for_texts({"alice": ["seen of alice"], "bob": ["seen of bob"]})
+    assert any(read_topic(bench.bootstrap, guarded.settings.session_output_topic).values())
     assert b"seen of alice" in guarded.run_as(Purpose.READ, "user", "alice")
 
     assert b"is erased" in guarded.run_as(Purpose.OPERATE, "reset-user", "alice", "--yes")

@@ -25,6 +25,13 @@ def test_a_reader_reads_the_output_and_nothing_else() -> None:
     assert held(Purpose.READ) == {("Read", "topic", "autoplay.user-context")}
 
 
+def test_records_of_visitors_are_written_by_members_and_read_by_readers() -> None:
+    topic = "sessions"
+    assert ("Write", "topic", topic) in held(Purpose.RUN, session_output_topic=topic)
+    assert ("Read", "topic", topic) not in held(Purpose.RUN, session_output_topic=topic)
+    assert ("Read", "topic", topic) in held(Purpose.READ, session_output_topic=topic)
+
+
 def test_who_sends_payloads_writes_the_input_and_nothing_else() -> None:
     assert held(Purpose.PRODUCE) == {("Write", "topic", "autoplay.actions")}
 

@@ -93,7 +93,7 @@ def test_the_verdict_says_what_was_right_and_what_was_wrong() -> None:
     console = Console(file=io.StringIO(), width=80)
     with console.capture() as capture:
         console.print(verdict_panel(WRONG))
-    text = capture.get()
+    text = " ".join(capture.get().split())  # versions of rich differ in how wide a sign is
 
     for words in ("Some records were wrong.", "✔ this", "✖ u: email is None", "/tmp/member-A.log"):
         assert words in text
