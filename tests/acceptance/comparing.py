@@ -25,6 +25,15 @@ def newest_records(log: Mapping[int, Iterable[Record]], partitions: int) -> User
     return users
 
 
+def newest_visitors(log: Mapping[int, Iterable[Record]], partitions: int, expected: Users) -> Users:
+    """The newest record of every session id that the oracle speaks of, without what it does not say."""
+    found = newest_records(log, partitions)
+    for record in found.values():
+        if record is not None and not record["sessions"]:
+            del record["updated_at"], record["expires_at"]
+    return {session_id: record for session_id, record in found.items() if session_id in expected}
+
+
 def differences(expected: Users, found: Users) -> list[str]:
     """A line for every user whose record is not the oracle's, field by field but for the version.
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from schemas.dead_letter import DeadLetter, own_headers
-from tests.acceptance.comparing import Users, differences, newest_records
+from tests.acceptance.comparing import Users, differences, newest_records, newest_visitors
 from tests.acceptance.members import Group
 from tests.acceptance.oracle import Expected, OracleSettings, fold
 from tests.acceptance.records import Record, Sent
@@ -108,12 +108,8 @@ class Job:
 
     def assert_visitors(self, expected: Expected) -> None:
         """The newest record of every session id that lives on one partition equals the oracle's."""
-        found = newest_records(read_topic(self.bootstrap, self.session_topic), self.plan.partitions)
-        for record in found.values():
-            if record is not None and not record["sessions"]:
-                del record["updated_at"], record["expires_at"]
-        mine = {session_id: record for session_id, record in found.items() if session_id in expected.visitors}
-        wrong = differences(expected.visitors, mine)
+        log = read_topic(self.bootstrap, self.session_topic)
+        wrong = differences(expected.visitors, newest_visitors(log, self.plan.partitions, expected.visitors))
         assert not wrong, f"{len(wrong)} of {len(expected.visitors)} sessions:\n" + "\n".join(wrong[:SHOWN_DIFFERENCES])
 
     def assert_dead_letters(self, expected: Expected, *, repeats: bool = False) -> None:

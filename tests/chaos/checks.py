@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.acceptance.comparing import differences, newest_records
+from tests.acceptance.comparing import differences, newest_records, newest_visitors
 from tests.acceptance.oracle import Position
 from tests.chaos.commit_log import Commit
 from tests.chaos.evidence import NEVER, Evidence
@@ -26,6 +26,13 @@ def a_fresh_reader_sees_the_same(evidence: Evidence) -> list[str]:
     """(2) So does who comes afterwards, when compaction has left the newest record of each user."""
     found = newest_records(evidence.output, evidence.settings.repartition_partitions)
     return _some(differences(evidence.expected.users, found), "users, to a fresh reader")
+
+
+def sessions_have_the_oracles_records(evidence: Evidence) -> list[str]:
+    """(2b) And of every session, linked or a visitor's."""
+    expected = evidence.expected.visitors
+    found = newest_visitors(evidence.sessions, evidence.settings.repartition_partitions, expected)
+    return _some(differences(expected, found), "sessions")
 
 
 def every_input_offset_is_accounted_for(evidence: Evidence) -> list[str]:
@@ -281,6 +288,7 @@ def _undisturbed(evidence: Evidence, begin: float, end: float) -> float:
 CHECKS: tuple[Callable[[Evidence], list[str]], ...] = (
     the_newest_record_is_the_oracles,
     a_fresh_reader_sees_the_same,
+    sessions_have_the_oracles_records,
     every_input_offset_is_accounted_for,
     no_commit_passes_what_is_not_reflected,
     versions_rise,

@@ -65,6 +65,7 @@ class Evidence:
     repartition: Log
     output: Log
     dead_letters: Log
+    sessions: Log
     commits: Sequence[Commit] = ()
     ends: Sequence[Ends] = ()
     followed: Users = field(default_factory=dict)  # by a reader that was there all the time

@@ -61,6 +61,12 @@ def published(offset: int, user: str, version: int, at: float, said: dict[str, A
     return record(offset, user, None if said is None else json.dumps({**said, "version": version}).encode(), at)
 
 
+def told_of(offset: int, session: str, said: dict[str, Any] | None) -> Record:
+    """A record on the session topic."""
+    times = {"updated_at": START, "expires_at": START}
+    return record(offset, session, None if said is None else json.dumps({**times, **said}).encode(), NOW + 2)
+
+
 def dead_letter(offset: int, source: int, at: float) -> Record:
     letter = DeadLetter("invalid_json", "", "input", 0, source, None, "1")
     return record(offset, "s3", b"no json", at, tuple(letter.to_headers()))
@@ -72,7 +78,7 @@ def commit(topic: str, next_offset: int, restore: int, at: float) -> Commit:
 
 def evidence() -> Evidence:
     """Routed at NOW + 1, published at NOW + 2, committed at NOW + 3."""
-    empty = Evidence(SETTINGS, "input", "hop", False, 6.0, {}, {}, {}, {})
+    empty = Evidence(SETTINGS, "input", "hop", False, 6.0, {}, {}, {}, {}, {})
     empty.input = {0: [input_record(offset, *each) for offset, each in enumerate(INPUT)]}
     users = empty.expected.users
     empty.repartition = {0: [routed(at, source or 0, user, NOW + 1) for at, (source, user) in enumerate(ROUTED)]}
@@ -83,6 +89,8 @@ def evidence() -> Evidence:
         ]
     }
     empty.dead_letters = {0: [dead_letter(0, 3, NOW + 1)]}
+    visitors = sorted(empty.expected.visitors.items())
+    empty.sessions = {0: [told_of(at, session, said) for at, (session, said) in enumerate(visitors)]}
     empty.commits = [commit("input", 6, 0, NOW + 3), commit("hop", 4, 0, NOW + 3)]
     empty.ends = [Ends(NOW + second, {("input", 0): 6, ("hop", 0): 4}) for second in range(60)]
     empty.followed = {

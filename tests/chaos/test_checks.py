@@ -11,7 +11,7 @@ from tests.acceptance.records import Record
 from tests.chaos import checks
 from tests.chaos.commit_log import Commit
 from tests.chaos.evidence import Disturbance, Evidence, Shutdown
-from tests.chaos.forged import NOW, START, commit, dead_letter, evidence, published, reset, routed
+from tests.chaos.forged import NOW, START, commit, dead_letter, evidence, published, reset, routed, told_of
 from tests.chaos.witness import Ends, Reader
 
 
@@ -49,6 +49,14 @@ def test_a_reader_that_missed_something_is_found() -> None:
     assert "one, held" in told, "what was expected"
     assert '"sessions": []' in told.replace("'", '"'), "what was seen"
     assert checks.the_newest_record_is_the_oracles(replace(right, followed={})) != []
+
+
+def test_a_visitor_who_is_still_told_of_after_the_login_is_found() -> None:
+    right = evidence()
+    told_before = {**(right.expected.visitors["s4"] or {}), "session_id": "s2"}
+    wrong = replace(right, sessions={0: [*right.sessions[0], told_of(9, "s2", told_before)]})
+    assert "'s2'" in only(checks.sessions_have_the_oracles_records(wrong))
+    assert len(checks.sessions_have_the_oracles_records(replace(right, sessions={0: []}))) == 3
 
 
 def test_a_stale_record_that_came_last_is_found_by_a_fresh_reader_only() -> None:

@@ -21,6 +21,7 @@ from tests.chaos.hanging import find_hanging
 from tests.chaos.witness import Witness
 from worker.errors import ExitCode
 
+SESSION_TOPIC = "sessions"
 SESSION_S = 6.0
 HEARTBEAT_MS = 500
 STALL_TIMEOUT_S = 90.0  # longer than any nemesis: who stops for it has a fault
@@ -106,6 +107,7 @@ class World:
             "input_topic": "input",
             "output_topic": "output",
             "dlq_topic": "dead-letters",
+            "session_output_topic": SESSION_TOPIC,
             "lookback_seconds": self._plan.lookback_seconds,
             "link_retention_s": self._plan.link_retention_s,
             "anonymous_user_id_pattern": ANONYMOUS_PATTERN,
@@ -204,7 +206,7 @@ class World:
         if self.mode.guarantee != "exactly_once":
             return []
         group = self.group
-        topics = (group.repartition_topic, group.output_topic, group.dlq_topic, OFFSETS_TOPIC)
+        topics = (group.repartition_topic, group.output_topic, group.dlq_topic, SESSION_TOPIC, OFFSETS_TOPIC)
         return find_hanging(self.cluster.bootstrap_servers, topics)
 
     def evidence(self) -> Evidence:
@@ -227,6 +229,7 @@ class World:
             repartition=read_topic(bootstrap, group.repartition_topic),
             output=read_topic(bootstrap, group.output_topic),
             dead_letters=read_topic(bootstrap, group.dlq_topic),
+            sessions=read_topic(bootstrap, SESSION_TOPIC),
             commits=commits_of(str(group.settings["group_id"]), read_topic(bootstrap, OFFSETS_TOPIC)),
             ends=self.witness.samples,
             followed=self.witness.reader.users,
