@@ -30,7 +30,8 @@ from confluent_kafka.admin import AdminClient
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RECIPE = CHECKOUT / "tests" / "kafka"
-DOCKER_IMAGE = os.environ.get("KAFKA_TEST_IMAGE", "apache/kafka:4.1.0")
+PUBLIC_IMAGE = "apache/kafka:4.1.0"
+DOCKER_IMAGE = os.environ.get("KAFKA_TEST_IMAGE", PUBLIC_IMAGE)
 MIN_JAVA = 17
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0

@@ -12,6 +12,7 @@ from typing import Self
 from tests.brokers import CHECKOUT
 
 BASE = os.environ.get("BASE_TEST_IMAGE", "")  # Python for our image; empty = the Dockerfile's own
+DOCKERFILE_BASE = "python:3.11.14-slim-bookworm"
 OUR_IMAGE = "user-context-worker:test"
 HOW_TO_GET_ONE = "start Docker; BASE_TEST_IMAGE and KAFKA_TEST_IMAGE name images where none can be pulled"
 HOW_TO_GET_COMPOSE = "install Docker's compose plugin, or Debian's package `docker-compose`"
