@@ -57,7 +57,7 @@ def assert_user_bounds(stage: ByUser, policy: UserPolicy, *, largest: int, skew:
     for user in stage._users.values():
         assert len(user.sessions) <= policy.hard_sessions
         for memory in user.sessions.values():
-            actions = sum(count for _, _, _, count in memory._payloads)
+            actions = sum(payload.actions for payload in memory._payloads)
             assert memory._actions == actions < policy.render.max_actions_per_session + largest
             assert len(memory._payloads) <= max(1, actions)
         assert user.expiry_due + user.fading_due >= 1

@@ -219,4 +219,4 @@ def test_a_bounded_memory_lists_the_newest_actions_of_all_that_came(
         lines = [line for seen in in_order for line in seen.text.splitlines()]
         assert session.lines_since(NEVER, max_actions) == lines[-max_actions:]
         longest = max((seen.actions for seen in in_order), default=0)
-        assert sum(actions for _, _, _, actions in session._payloads) < max_actions + max(longest, 1)
+        assert sum(payload.actions for payload in session._payloads) < max_actions + max(longest, 1)

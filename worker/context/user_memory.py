@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import AnyStr, Generic
 
 from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, Stamped
@@ -28,6 +29,7 @@ class UserMemory(Generic[AnyStr]):
         key = (seen.product_id, seen.session_id)
         memory = self.sessions.get(key)
         if memory is None:
+            key = (intern(seen.product_id), seen.session_id)  # many sessions have the same product
             memory = self.sessions[key] = SessionMemory()
         if not memory.add(seen, max_actions, max_size):
             return False

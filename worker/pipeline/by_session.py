@@ -18,7 +18,7 @@ from worker.context.user_memory import SessionKey
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
-from worker.pipeline.session import Held, Session
+from worker.pipeline.session import Held, Session, new_session
 from worker.pipeline.visitors import Visitors
 
 KEEP_SOURCE_BYTES = 8 * 1024  # of text; less fits every topic, and what is held of it need not hold its source, too
@@ -157,7 +157,8 @@ class BySession:
             self.forget()
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = Session(key)
+            session = new_session(key)
+            self._sessions[session.key] = session
         else:
             self._sessions.move_to_end(key)
         if session.user and now - session.confirmed_at > self._policy.link_retention_s:
@@ -181,8 +182,7 @@ class BySession:
     # --- holding -------------------------------------------------------------------------------------------------
 
     def _hold(self, session: Session, held: Held) -> None:
-        session.held.append(held)
-        session.held_actions += held.actions
+        session.hold(held)
         self._held_payloads += 1
         self.counts["held"] += 1
         self._held_order.append((held.offset, held.at, held.before, session))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from sys import intern
 from typing import NamedTuple
+
+import msgspec
 
 from worker.context.session_memory import NEVER
 from worker.context.user_memory import SessionKey
@@ -20,33 +23,37 @@ class Held(NamedTuple):
     source: object
 
 
-class Session:
+NOTHING_HELD: list[Held] = []  # of most sessions; nobody appends to it
+
+
+def new_session(key: SessionKey) -> Session:
+    """One that was never seen. Many have the same product, whose id is kept once."""
+    return Session((intern(key[0]), key[1]), NOTHING_HELD)
+
+
+class Session(msgspec.Struct, eq=False, gc=False):
     """One session: when it was seen, whose it is, and what it holds."""
 
-    __slots__ = (
-        "confirmed_at",
-        "confirmed_before",
-        "confirmed_offset",
-        "held",
-        "held_actions",
-        "key",
-        "seen_at",
-        "user",
-    )
+    key: SessionKey
+    held: list[Held]  # at most max_actions_per_session
+    held_actions: int = 0
+    seen_at: float = NEVER
+    user: str = ""
+    confirmed_at: float = NEVER  # stream time at the last record that named the user
+    confirmed_before: float = NEVER  # stream time before that record
+    confirmed_offset: int = -1
 
-    def __init__(self, key: SessionKey) -> None:
-        self.key = key
-        self.seen_at = NEVER
-        self.user = ""
-        self.confirmed_at = NEVER  # stream time at the last record that named the user
-        self.confirmed_before = NEVER  # stream time before that record
-        self.confirmed_offset = -1
-        self.held: list[Held] = []  # at most max_actions_per_session, and none of most sessions
-        self.held_actions = 0
+    def hold(self, held: Held) -> None:
+        """What came last."""
+        if self.held:
+            self.held.append(held)
+        else:
+            self.held = [held]
+        self.held_actions += held.actions
 
     def drop_oldest_held(self) -> None:
         self.held_actions -= self.held.pop(0).actions
 
     def drop_held(self) -> None:
-        self.held.clear()
+        self.held = NOTHING_HELD
         self.held_actions = 0

@@ -18,7 +18,7 @@ from worker.runtime.received import source_record
 from worker.topic_policy import Topic
 
 BUNDLE_BYTES = 16 * 1024
-KNOWN_USERS = 100_000  # whose partition is remembered
+KNOWN_USERS = 20_000  # whose partition is remembered
 
 
 class Router:
