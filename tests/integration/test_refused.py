@@ -11,11 +11,13 @@ import pytest
 from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined] # re-exported without saying so
 
 from tests.integration.guarded import PASSWORD, Guarded, MakeGuarded
+from tests.integration.shell import wait_until
 from tests.secure_broker import PLAIN_PASSWORD, PLAIN_USER, SecureKafka
-from worker import UserContextView
+from worker import ActionsPublisher, UserContextView
 from worker.acls import Purpose
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Admin
+from worker.publisher import NotDelivered
 from worker.settings import Settings
 from worker.topics import find_broker
 
@@ -130,6 +132,18 @@ def test_every_command_ends_with_its_code_at_a_wrong_password(make_guarded: Make
             assert b"uthentication failed" in text, (command, text)
             assert b"Traceback" not in text, (command, text)
             assert seconds < 2 * SECONDS, (command, seconds)  # all at once, and Python has to start
+
+
+def test_a_publisher_says_at_once_that_it_is_not_let_in(
+    secure_kafka: SecureKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on trying for as long as a delivery may take, but not in silence."""
+    login = secure_kafka.login(PLAIN_USER, "wrong", "PLAIN")
+    publisher = ActionsPublisher(secure_kafka.sasl, "any", on_failure=lambda _: None, kafka=login)
+    publisher.publish(b"s", b"{}")
+    wait_until(lambda: "Invalid username or password" in caplog.text, "it is told")
+    with pytest.raises(NotDelivered):
+        publisher.close(0)
 
 
 # --- in the middle of a run ---

@@ -23,7 +23,8 @@ from tests.integration.guarded import PASSWORD, Guarded, MakeGuarded
 from tests.integration.shell import wait_until
 from tests.secure_broker import PLAIN_PASSWORD, PLAIN_USER
 from worker.acls import Purpose
-from worker.errors import ExitCode
+from worker.errors import ExitCode, Fatal
+from worker.settings import load_settings
 from worker.topic_policy import names
 
 EVERYTHING = {"WORKER_LOG_LEVEL": "DEBUG", "WORKER_KAFKA_DEBUG": "all"}
@@ -114,9 +115,17 @@ def test_no_command_says_anything_of_a_secret_also_not_when_it_fails(make_guarde
         {"WORKER_CONFIG": str(file)},
         {"WORKER_READ_TOKN": token},
     ]
-    said += [written(guarded, mistake, "topics", exit_code=ExitCode.USAGE) for mistake in mistakes]
+    said.append(written(guarded, mistakes[0], "topics", exit_code=ExitCode.USAGE))  # only the client knows that
+    said += [mistake_of(variables) for variables in mistakes[1:]]
     said.append(written(guarded, {"WORKER_READ_TOKEN": f"{token} x"}, "serve", exit_code=ExitCode.USAGE))
     assert [leaks for text in said if (leaks := found(secrets, text))] == []
+
+
+def mistake_of(variables: Mapping[str, str]) -> bytes:
+    """What is said of settings that are wrong."""
+    with pytest.raises(Fatal) as raised:
+        load_settings({}, variables)
+    return repr(raised.value).encode() + str(raised.value).encode()
 
 
 UNFORESEEN = """
