@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
+from sys import intern
 
 import msgspec
 
@@ -170,9 +171,10 @@ class BySession:
         return session
 
     def _link(self, session: Session, user: str, before: float, offset: int) -> None:
-        if session.user and session.user != user:
-            self.counts["users_switched"] += 1
-        session.user = user
+        if session.user != user:
+            if session.user:
+                self.counts["users_switched"] += 1
+            session.user = intern(user)  # users have several sessions
         session.confirmed_at = self.stream_time
         session.confirmed_before = before
         session.confirmed_offset = offset

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf, nextafter
+from sys import intern
 
 from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
@@ -185,7 +186,7 @@ class ByUser:
     def _user(self, user_id: str, offset: int) -> User:
         user = self._users.get(user_id)
         if user is None:
-            user = self._users[user_id] = User()
+            user = self._users[intern(user_id)] = User()  # the links of their sessions name them, too
         user.version = max(user.version, offset)
         return user
 
