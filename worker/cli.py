@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import time
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -353,8 +356,16 @@ def replay_command(
     return replay(settings, start, dry_run=dry_run, yes=yes)
 
 
+def _end_as_by_default(number: int, _frame: FrameType | None) -> None:
+    """A signal's default effect, which the kernel spares number 1 of a container: a command that does not listen (yet)
+    would lose the one SIGTERM that it gets, and be killed in the middle of its work later."""
+    os._exit(128 + number)
+
+
 def main() -> None:
     """The script `context-worker`. An error on purpose is one clear message and its exit code; any other is FAILED."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _end_as_by_default)
     try:
         app()
     except SystemExit as ended:  # how typer ends, also on a flag that there is not
