@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from pathlib import Path
 
 import orjson
 import pytest
@@ -28,3 +30,10 @@ def test_an_error_brings_its_traceback_in_the_same_line() -> None:
     text = JsonLines().format(record)
     assert "\n" not in text
     assert "ValueError: on purpose" in orjson.loads(text)["traceback"]
+
+
+def test_half_a_character_and_a_value_that_is_no_json_do_not_lose_the_line() -> None:
+    record = logging.LogRecord("worker", logging.ERROR, "", 0, "no file %s", ("caf\udce9",), None)
+    record.fields = {"path": Path("/run")}
+    line = json.loads(JsonLines().format(record))
+    assert (line["message"], line["path"]) == ("no file caf\udce9", "/run")
