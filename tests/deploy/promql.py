@@ -51,7 +51,7 @@ def mistakes(expression: str) -> list[str]:
         strange = set(MATCHER.findall(re.sub(r'"[^"]*"', "", matchers))) - known.get(name, set())
         wrong += [f"{name} has no label {label}" for label in sorted(strange)] if name in known else [f"no {name}"]
     for grouped in GROUPING.findall(expression):
-        asked = {label.strip() for label in grouped.split(",")}
+        asked = {label.strip() for label in grouped.split(",")} - {""}  # `on ()`: none
         wrong += [f"nothing here has the label {label}" for label in sorted(asked - labels)]
     return wrong
 
