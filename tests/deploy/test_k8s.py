@@ -143,6 +143,25 @@ def test_members_with_a_name_of_their_own_are_a_stateful_set(kustomized: Kustomi
     assert named in container["env"]
 
 
+@pytest.mark.parametrize("folder", ["example/at-least-once", "example/exactly-once"])
+def test_a_member_that_is_stuck_tells_its_stacks_before_it_is_ended(folder: str, kustomized: Kustomized) -> None:
+    [probe] = [
+        container["livenessProbe"]
+        for pod in pods(kustomized(folder))
+        for container in pod["containers"]
+        if container["args"] == ["run"]
+    ]
+    assert (probe["failureThreshold"] - 1) * probe["periodSeconds"] > Settings().stall_timeout_s
+
+
+def test_members_that_restore_are_not_evicted_beside_the_one_that_already_is(kustomized: Kustomized) -> None:
+    [budget] = [
+        each["spec"] for each in of_kind(kustomized("base"), "PodDisruptionBudget")
+        if each["metadata"]["name"] == "context-worker"
+    ]  # fmt: skip
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "IfHealthyBudget")
+
+
 def test_a_replay_works_alone(kustomized: Kustomized) -> None:
     manifests = kustomized("example/replay")
     [_, members] = of_kind(manifests, "Deployment")
@@ -156,6 +175,8 @@ def test_keda_looks_at_both_topics_and_nobody_else_counts_replicas(kustomized: K
     [scaled] = of_kind(manifests, "ScaledObject")
     topics = {trigger["metadata"]["topic"] for trigger in scaled["spec"]["triggers"]}
     assert topics == {Settings().input_topic, Settings().repartition_topic}
+    for trigger in scaled["spec"]["triggers"]:  # else never more members than one of the topics has partitions
+        assert trigger["metadata"]["allowIdleConsumers"] == "true"
     [target] = [
         each for each in of_kind(manifests, "Deployment")
         if each["metadata"]["name"] == scaled["spec"]["scaleTargetRef"]["name"]
