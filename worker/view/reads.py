@@ -82,7 +82,7 @@ class ContextReads:
         return session_as_of(self._required_visitors(), self._table, session_id, product_id, self._clock())
 
     def get_session_by_conversation(self, conversation_id: str, product_id: str | None = None) -> KnownSession | None:
-        """As `get_session`, of the session that is in a conversation. None when none is, or several are: no guess."""
+        """As `get_session`, of the session that is in a conversation. None when none is, or several may be."""
         conversation_id, product_id = identifier(conversation_id), identifier(product_id) or None
         visitors = self._required_visitors()
         return session_in_conversation(visitors, self._table, conversation_id, product_id, self._clock())

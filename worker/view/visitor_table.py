@@ -6,6 +6,8 @@ two topics, in any order, so each read decides anew, and never shows a session u
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from schemas.user_context import SCHEMA_VERSION, KnownSession, SessionContext
 from schemas.user_record import InvalidRecord, VisitorRecord, read_visitor
 from worker.view.record_table import Entry, RecordTable
@@ -37,6 +39,49 @@ class VisitorTable(RecordTable):
         return Entry(0, record.expires_at, conversations, (), value, partition)
 
 
+class Claims(NamedTuple):
+    """What both topics say of the sessions of one id at a time."""
+
+    record: VisitorRecord | None
+    visiting: dict[str | None, SessionContext]  # by product: what the session's record tells
+    owned: list[tuple[str, SessionContext]]  # whose records tell of one
+
+    def products(self) -> set[str | None]:
+        """Those that have a session of this id."""
+        return {*self.visiting, *(session.product_id for _, session in self.owned)}
+
+    def products_in(self, conversation_id: str) -> set[str | None]:
+        """Those of which somebody's record places a session in a conversation."""
+        sessions = [*self.visiting.values(), *(session for _, session in self.owned)]
+        return {session.product_id for session in sessions if session.conversation_id == conversation_id}
+
+    def session(self, product_id: str | None) -> KnownSession | None:
+        """The one of this product; None when it is not known, or not clear whose it is."""
+        if self.record is None:
+            return None
+        owners: dict[str | None, SessionContext] = {
+            user: session for user, session in self.owned if session.product_id == product_id
+        }
+        owner = self.record.linked_user_id
+        if product_id in self.visiting:
+            owner = None
+            owners[None] = self.visiting[product_id]
+        found = owners.pop(owner, None)
+        if found is None or any(other.last_seen_at >= found.last_seen_at for other in owners.values()):
+            return None
+        return KnownSession.of(found, owner)
+
+
+def claims_of(visitors: VisitorTable, users: ContextTable, session_id: str, now: float) -> Claims:
+    """Of the sessions of an id, what is not expired."""
+    record = visitors.record(session_id)
+    visiting: dict[str | None, SessionContext] = {}
+    if record is not None:
+        since = now - (record.expires_at - record.updated_at)
+        visiting = {one.product_id: one.session() for one in record.sessions if one.last_seen_at >= since}
+    return Claims(record, visiting, list(users.sessions(session_id, now)))
+
+
 def session_as_of(
     visitors: VisitorTable, users: ContextTable, session_id: str, product_id: str | None, now: float
 ) -> KnownSession | None:
@@ -47,34 +92,19 @@ def session_as_of(
     record tells of the session. Where another one's record tells of it up to the same time or beyond, the session's
     record is not the newest: nothing is known until that has come.
     """
-    record = visitors.record(session_id)
-    if record is None:
-        return None
-    since = now - (record.expires_at - record.updated_at)
-    visiting = {one.product_id: one for one in record.sessions if one.last_seen_at >= since}
-    owned = list(users.sessions(session_id, now))
-    products = {product_id} if product_id else {*visiting, *(session.product_id for _, session in owned)}
-    if len(products) != 1:
-        return None
-    (product,) = products
-    owners: dict[str | None, SessionContext] = {
-        user: session for user, session in owned if session.product_id == product
-    }
-    visit = visiting.get(product)
-    if visit is not None:
-        owners[None] = visit.session()
-    owner = record.linked_user_id if visit is None else None
-    found = owners.pop(owner, None)
-    if found is None or any(other.last_seen_at >= found.last_seen_at for other in owners.values()):
-        return None
-    return KnownSession.of(found, owner)
+    claims = claims_of(visitors, users, session_id, now)
+    products = {product_id} if product_id else claims.products()
+    return claims.session(products.pop()) if len(products) == 1 else None
 
 
 def session_in_conversation(
     visitors: VisitorTable, users: ContextTable, conversation_id: str, product_id: str | None, now: float
 ) -> KnownSession | None:
-    """The one session that is in a conversation; None when none is, or several are."""
-    ids = visitors.session_ids_in(conversation_id) | users.session_ids_in(conversation_id)
-    sessions = [session_as_of(visitors, users, session_id, product_id, now) for session_id in ids]
-    found = [one for one in sessions if one is not None and one.conversation_id == conversation_id]
-    return found[0] if len(found) == 1 else None
+    """The one session that is in a conversation; None when none is, or several may be: one of which it is not clear
+    whose it is counts."""
+    found: list[KnownSession | None] = []
+    for session_id in visitors.session_ids_in(conversation_id) | users.session_ids_in(conversation_id):
+        claims = claims_of(visitors, users, session_id, now)
+        found += [claims.session(one) for one in claims.products_in(conversation_id) if product_id in (None, one)]
+    may_be = [one for one in found if one is None or one.conversation_id == conversation_id]
+    return may_be[0] if len(may_be) == 1 else None

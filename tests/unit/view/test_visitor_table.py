@@ -166,9 +166,35 @@ def test_a_conversation_leads_to_its_session_before_and_after_the_login(tables: 
     assert tables.in_conversation("c") == "s"
     assert tables.in_conversation("") is None
     tables.write_session("t", visitor("t", session("t", "x", conversation="c")))
-    assert tables.in_conversation("c") == "s", "what the user's record says of the other one is newer"
+    assert tables.in_conversation("c") is None, "it is not clear whose the other one is"
+    tables.write_session("t", visitor("t", linked="alice"))
+    assert tables.in_conversation("c") == "s", "her record says that the other one is not in it"
     tables.write_session("u", visitor("u", session("u", "x", conversation="c")))
     assert tables.in_conversation("c") is None
+
+
+def test_a_conversation_says_which_of_the_products_that_share_a_session_id_is_meant(tables: Tables) -> None:
+    tables.write_session("s", visitor("s", session("s", "a", conversation="c"), session("s", "b", product="beta")))
+    for product in (None, "acme"):
+        assert session_in_conversation(tables.visitors, tables.users, "c", product, NOW) == tables.get("acme")
+    assert session_in_conversation(tables.visitors, tables.users, "c", "beta", NOW) is None
+    tables.write("alice", record("alice", 1, session("s", "b", product="beta", conversation="c")))
+    tables.write_session("s", visitor("s", session("s", "a", conversation="c"), linked="alice"))
+    assert tables.in_conversation("c") is None, "both are in it"
+
+
+def test_of_two_users_in_a_conversation_none_is_shown_while_it_is_not_clear_whose_the_other_session_is(
+    tables: Tables,
+) -> None:
+    tables.write("alice", record("alice", 1, session("s", "hers", conversation="c")))
+    tables.write_session("s", visitor("s", linked="alice"))
+    assert tables.in_conversation("c") == "s"
+    tables.write("bob", record("bob", 1, session("t", "his", conversation="c")))
+    for value in (None, visitor("t", session("t", "before", at=NOW - 1)), visitor("t", linked="bob")):
+        tables.write_session("t", value)
+        assert tables.in_conversation("c") is None
+    tables.write("bob", record("bob", 2, session("t", "his")))
+    assert tables.in_conversation("c") == "s"
 
 
 def test_users_are_found_by_their_sessions_only_where_that_is_wanted() -> None:
