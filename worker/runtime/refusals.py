@@ -55,13 +55,18 @@ class Refusals:
 
     def _send_alone(self, outgoing: Outgoing) -> None:
         if not self._publish_again(outgoing):
-            self._outbox.send(outgoing)
+            self._outbox.send(self._by_now(outgoing))
         self._outbox.flush(self._flush_timeout_s)
 
     def _publish_again(self, outgoing: Outgoing) -> bool:
         """Render anew: what was refused may be older than what was published since. False = it is of no output topic,
         or nobody knows any more whose it was."""
         return any(task.publish_again(outgoing, self._clock.wall()) for task in self._tasks())
+
+    def _by_now(self, outgoing: Outgoing) -> Outgoing:
+        """Of whom nobody knows any more a null record was published since."""
+        is_of_output = outgoing.topic in (self._channels.output_topic, self._channels.session_output_topic)
+        return outgoing._replace(value=None) if is_of_output else outgoing
 
     def _taken_apart(self, outgoing: Outgoing) -> list[Outgoing]:
         """Payloads that travelled together, each in a record of its own."""

@@ -202,3 +202,19 @@ def test_while_a_partition_is_restored_nothing_waits_to_be_published() -> None:
     assert task.stage.visitors is not None
     assert task.stage.visitors.has_changes, "the first one is forgotten"
     assert task.changed_since is None
+
+
+def test_a_refused_record_of_a_session_that_is_forgotten_by_now_is_not_sent_again() -> None:
+    broker = new_broker()
+    member = new_member(broker, lookback_seconds=10, expire_idle_users=False, commit_interval_s=3)
+    member.settle()
+    broker.limits[SESSIONS] = 100
+    send(broker, user=None)
+    member.turn()
+    assert broker.records(SESSIONS) == []
+    del broker.limits[SESSIONS]  # as when it was refused for a neighbour in its batch
+    broker.clock.jump(30)
+    send(broker, "ps_2")
+    member.settle()
+    assert committed(broker) == 2
+    assert visitor(broker) is None
