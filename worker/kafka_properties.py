@@ -8,6 +8,7 @@ what it does not know. Names and the client they belong to are those of librdkaf
 from __future__ import annotations
 
 import difflib
+import re
 
 # Spellings of one property. Only the canonical one reaches the client, so a default of ours never meets its own alias.
 ALIASES = {
@@ -179,7 +180,12 @@ _POSITIVE = frozenset(
 )
 
 
+_LOGIN_IN_URL = re.compile(r"//[^/?#]*@")
+
+
 def _refused_value(name: str, value: str) -> str:
+    if name.endswith(".url") and _LOGIN_IN_URL.search(value):
+        return "expected a URL without a name and a password in it: librdkafka writes it to the log"
     if name not in _POSITIVE:
         return ""
     try:

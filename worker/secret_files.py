@@ -19,15 +19,21 @@ def read_secret(variable: str, environ: Mapping[str, str]) -> str:
         NoSecret: it cannot be read, or is empty; or the variable without `_FILE` is there as well.
     """
     path, plain = environ[variable], variable.removesuffix(FILE)
+    shown = _shown(path)
     if environ.get(plain):
-        raise NoSecret(f"both {plain} and {variable} are set (to the path {path!r}): set one of them")
+        raise NoSecret(f"both {plain} and {variable} are set (to {shown}): set one of them")
     try:
         secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise NoSecret(f"{variable}: {path!r} is no text in UTF-8") from None
+        raise NoSecret(f"{variable}: {shown} is no text in UTF-8") from None
     except (OSError, ValueError) as exc:  # a path with a NUL in it is a ValueError
         why = (isinstance(exc, OSError) and exc.strerror) or "no path"
-        raise NoSecret(f"{variable}: {path!r} cannot be read: {why}") from exc
+        raise NoSecret(f"{variable}: {shown} cannot be read: {why}") from exc
     if not secret:
-        raise NoSecret(f"{variable}: {path!r} is empty: put the secret into it")
+        raise NoSecret(f"{variable}: {shown} is empty: put the secret into it")
     return secret
+
+
+def _shown(path: str) -> str:
+    """What does not look like a path may be the secret itself, which somebody took for what belongs there."""
+    return repr(path) if not path or path[0] in "/." else "the path (not shown: it begins with neither / nor .)"

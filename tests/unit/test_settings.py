@@ -110,6 +110,21 @@ def test_a_path_that_is_none_is_told_too(path: str) -> None:
     assert "WORKER_KAFKA_SASL_PASSWORD_FILE" in complaint({}, {"WORKER_KAFKA_SASL_PASSWORD_FILE": path})
 
 
+@pytest.mark.parametrize("also", [{}, {"WORKER_KAFKA_SASL_PASSWORD": "another"}], ids=["alone", "twice"])
+def test_a_secret_in_the_place_of_its_path_is_not_shown(also: dict[str, str]) -> None:
+    text = complaint({}, {"WORKER_KAFKA_SASL_PASSWORD_FILE": SENTINEL, **also})
+    assert "WORKER_KAFKA_SASL_PASSWORD_FILE" in text
+    assert SENTINEL not in text
+
+
+def test_a_login_in_a_url_is_refused_and_not_shown() -> None:
+    name = "sasl.oauthbearer.token.endpoint.url"
+    text = complaint({"kafka": [f"{name}=https://me:{SENTINEL}@tokens.example.com/x"]}, {})
+    assert f"--kafka {name}: expected a URL without a name and a password" in text
+    assert SENTINEL not in text
+    assert load_settings({"kafka": [f"{name}=https://tokens.example.com/x?for=me@example.com"]}, {})
+
+
 def test_a_secret_is_given_once(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("one")
     environ = {"WORKER_KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "password"), "WORKER_KAFKA_SASL_PASSWORD": SENTINEL}
