@@ -35,6 +35,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     partition: int
 
 
+MOST_KEYS = 100  # of one id: a read decodes the record of each, in 10 us; what more have is a placeholder for an id
+
+
 class Index:
     """By some id, the keys whose records have it."""
 
@@ -47,9 +50,10 @@ class Index:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def of(self, one: str) -> tuple[str, ...]:
-        """The keys, those that came first before."""
-        return self._keys.get(one, ())
+    def of(self, one: str) -> tuple[str, ...] | None:
+        """The keys, those that came first before; None when there are more than `MOST_KEYS`."""
+        keys = self._keys.get(one, ())
+        return keys if len(keys) <= MOST_KEYS else None
 
     def move(self, key: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
         """A record had these ids, and has those."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from schemas.user_context import SCHEMA_VERSION, SessionContext, UserContext
 from schemas.user_record import InvalidRecord, SessionRecord, UserRecord, read_record
 from worker.view.record_table import Entry, RecordTable
@@ -27,23 +25,33 @@ class ContextTable(RecordTable):
         """The one user who is in this conversation; None when nobody is, or several are."""
         found = [
             context
-            for user_id in self._conversations.of(conversation_id)
+            for user_id in self._conversations.of(conversation_id) or ()
             if (context := self.get(user_id, product_id, now)) is not None
             and any(session.conversation_id == conversation_id for session in context.sessions)
         ]
         return found[0] if len(found) == 1 else None
 
-    def sessions(self, session_id: str, now: float) -> Iterator[tuple[str, SessionContext]]:
-        """All sessions of this id, of any product, and whose they are. Where sessions can be found."""
-        for user_id in self._session_ids.of(session_id):
-            context = self.get(user_id, None, now)
-            for session in context.sessions if context is not None else ():
-                if session.session_id == session_id:
-                    yield user_id, session
+    def sessions(self, session_id: str, now: float) -> list[tuple[str, SessionContext]] | None:
+        """All sessions of this id, of any product, and whose they are; None when that are too many. Where sessions can
+        be found."""
+        user_ids = self._session_ids.of(session_id)
+        if user_ids is None:
+            return None
+        contexts = [(user_id, self.get(user_id, None, now)) for user_id in user_ids]
+        return [
+            (user_id, session)
+            for user_id, context in contexts
+            if context is not None
+            for session in context.sessions
+            if session.session_id == session_id
+        ]
 
-    def session_ids_in(self, conversation_id: str) -> set[str]:
-        """Sessions that users' records place in a conversation, expired ones too."""
-        entries = [self._entries.get(user_id) for user_id in self._conversations.of(conversation_id)]
+    def session_ids_in(self, conversation_id: str) -> set[str] | None:
+        """Sessions that users' records place in a conversation, expired ones too; None when that are too many."""
+        user_ids = self._conversations.of(conversation_id)
+        if user_ids is None:
+            return None
+        entries = [self._entries.get(user_id) for user_id in user_ids]
         records = [read_record(entry.value) for entry in entries if entry is not None]
         return {
             session.session_id

@@ -22,9 +22,10 @@ class VisitorTable(RecordTable):
         entry = self._entries.get(session_id)
         return None if entry is None else read_visitor(entry.value)
 
-    def session_ids_in(self, conversation_id: str) -> set[str]:
-        """Sessions that visitors' records place in a conversation, expired ones too."""
-        return set(self._conversations.of(conversation_id))
+    def session_ids_in(self, conversation_id: str) -> set[str] | None:
+        """Sessions that visitors' records place in a conversation, expired ones too; None when that are too many."""
+        session_ids = self._conversations.of(conversation_id)
+        return None if session_ids is None else set(session_ids)
 
     def _decode(self, partition: int, key: str, value: bytes) -> Entry | None:
         try:
@@ -73,13 +74,16 @@ class Claims(NamedTuple):
 
 
 def claims_of(visitors: VisitorTable, users: ContextTable, session_id: str, now: float) -> Claims:
-    """Of the sessions of an id, what is not expired."""
+    """Of the sessions of an id, what is not expired. An id that too many users have is no session's: nothing."""
+    owned = users.sessions(session_id, now)
+    if owned is None:
+        return Claims(None, {}, [])
     record = visitors.record(session_id)
     visiting: dict[str | None, SessionContext] = {}
     if record is not None:
         since = now - (record.expires_at - record.updated_at)
         visiting = {one.product_id: one.session() for one in record.sessions if one.last_seen_at >= since}
-    return Claims(record, visiting, list(users.sessions(session_id, now)))
+    return Claims(record, visiting, owned)
 
 
 def session_as_of(
@@ -102,8 +106,11 @@ def session_in_conversation(
 ) -> KnownSession | None:
     """The one session that is in a conversation; None when none is, or several may be: one of which it is not clear
     whose it is counts."""
+    visiting, owned = visitors.session_ids_in(conversation_id), users.session_ids_in(conversation_id)
+    if visiting is None or owned is None:
+        return None
     found: list[KnownSession | None] = []
-    for session_id in visitors.session_ids_in(conversation_id) | users.session_ids_in(conversation_id):
+    for session_id in visiting | owned:
         claims = claims_of(visitors, users, session_id, now)
         found += [claims.session(one) for one in claims.products_in(conversation_id) if product_id in (None, one)]
     may_be = [one for one in found if one is None or one.conversation_id == conversation_id]

@@ -7,6 +7,7 @@ import pytest
 from schemas.user_context import KnownSession
 from tests.payloads import NOW, activity
 from tests.user_records import LOOKBACK_S, record, session, visitor
+from worker.view.record_table import MOST_KEYS
 from worker.view.table import ContextTable
 from worker.view.visitor_table import VisitorTable, session_as_of, session_in_conversation
 
@@ -197,10 +198,27 @@ def test_of_two_users_in_a_conversation_none_is_shown_while_it_is_not_clear_whos
     assert tables.in_conversation("c") == "s"
 
 
+def test_an_id_that_very_many_have_is_nobodys(tables: Tables) -> None:
+    """Else each read of a placeholder that a client sends for all its users would decode all their records."""
+    tables.write_session("s", visitor("s", linked="user_0"))
+    for number in range(MOST_KEYS):
+        at = NOW - number / 1000
+        tables.write(f"user_{number}", record(f"user_{number}", 1, session("s", "a", at=at, conversation="c"), at=at))
+    assert tables.told() == ("user_0", activity("a"))
+    assert tables.in_conversation("c") == "s"
+    tables.write("one_more", record("one_more", 1, session("s", "a", at=NOW - 1, conversation="c"), at=NOW - 1))
+    assert (tables.told(), tables.in_conversation("c"), tables.users.by_conversation("c", None, NOW)) == (None,) * 3
+    tables.write("one_more", None)
+    assert tables.told() == ("user_0", activity("a"))
+    for number in range(MOST_KEYS + 1):
+        tables.write_session(f"v_{number}", visitor(f"v_{number}", session(f"v_{number}", "a", conversation="d")))
+    assert tables.in_conversation("d") is None
+
+
 def test_users_are_found_by_their_sessions_only_where_that_is_wanted() -> None:
     table = ContextTable()
     table.apply(0, b"u", record("u", 1, session("s", "a")))
-    assert list(table.sessions("s", NOW)) == []
+    assert table.sessions("s", NOW) == []
     assert len(table._session_ids) == 0
     tables = Tables()
     tables.write("u", record("u", 1, session("s", "a")))
