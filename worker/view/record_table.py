@@ -39,10 +39,10 @@ MOST_KEYS = 100  # of one id: a read decodes the record of each, in 10 us; what 
 
 
 class Index:
-    """By some id, the keys whose records have it."""
+    """By some id, the keys whose records have it. A reader sees those of an id as before a move or after it."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, tuple[str, ...]] = {}
+        self._keys: dict[str, tuple[str, ...] | dict[str, None]] = {}  # a dict where there are more than MOST_KEYS
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
@@ -53,21 +53,35 @@ class Index:
     def of(self, one: str) -> tuple[str, ...] | None:
         """The keys, those that came first before; None when there are more than `MOST_KEYS`."""
         keys = self._keys.get(one, ())
-        return keys if len(keys) <= MOST_KEYS else None
+        return keys if isinstance(keys, tuple) else None
 
     def move(self, key: str, before: tuple[str, ...], now: tuple[str, ...]) -> None:
         """A record had these ids, and has those."""
         for one in before:
             if one not in now:
-                keys = tuple(other for other in self._keys[one] if other != key)
-                if keys:
-                    self._keys[one] = keys
-                else:
-                    del self._keys[one]
+                self._remove(key, one)
         for one in now:
-            keys = self._keys.get(one, ())
-            if key not in keys:
-                self._keys[one] = (*keys, key)
+            self._add(key, one)
+
+    def _add(self, key: str, one: str) -> None:
+        keys = self._keys.get(one, ())
+        if isinstance(keys, dict):
+            keys[key] = None
+        elif key not in keys:
+            more = (*keys, key)
+            self._keys[one] = more if len(more) <= MOST_KEYS else dict.fromkeys(more)
+
+    def _remove(self, key: str, one: str) -> None:
+        keys = self._keys[one]
+        if isinstance(keys, dict):
+            del keys[key]
+            left = keys if len(keys) > MOST_KEYS else tuple(keys)
+        else:
+            left = tuple([other for other in keys if other != key])
+        if left:
+            self._keys[one] = left
+        else:
+            del self._keys[one]
 
 
 class RecordTable:

@@ -7,7 +7,7 @@ import pytest
 from schemas.user_context import KnownSession
 from tests.payloads import NOW, activity
 from tests.user_records import LOOKBACK_S, record, session, visitor
-from worker.view.record_table import MOST_KEYS
+from worker.view.record_table import MOST_KEYS, Index
 from worker.view.table import ContextTable
 from worker.view.visitor_table import VisitorTable, session_as_of, session_in_conversation
 
@@ -213,6 +213,23 @@ def test_an_id_that_very_many_have_is_nobodys(tables: Tables) -> None:
     for number in range(MOST_KEYS + 1):
         tables.write_session(f"v_{number}", visitor(f"v_{number}", session(f"v_{number}", "a", conversation="d")))
     assert tables.in_conversation("d") is None
+
+
+def test_an_index_finds_keys_in_their_order_also_after_they_were_too_many() -> None:
+    index = Index()
+    keys = [str(number) for number in range(MOST_KEYS + 2)]
+    for key in keys:
+        index.move(key, (), ("s",))
+        index.move(key, ("s",), ("s",))
+    assert index.of("s") is None
+    index.move("1", ("s",), ("t",))
+    assert index.of("s") is None
+    index.move("3", ("s",), ())
+    assert index.of("s") == tuple(key for key in keys if key not in {"1", "3"})
+    assert (index.of("t"), list(index), len(index)) == (("1",), ["s", "t"], 2)
+    for key in keys:
+        index.move(key, () if key == "3" else ("t",) if key == "1" else ("s",), ())
+    assert len(index) == 0
 
 
 def test_users_are_found_by_their_sessions_only_where_that_is_wanted() -> None:
