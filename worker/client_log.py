@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from worker.connection_hints import without_secret
+
 # Lines about connections come by the dozen with every broker restart; what matters of them reaches us as errors.
 _NOISE = frozenset(
     {"FAIL", "ERROR", "DISCONNECT", "CLSDISC", "CONFWARN", "REQTMOUT", "CONNECT", "HBUPDATE", "TERMINATE"}
@@ -47,6 +49,8 @@ def _demote_ends_of_transactions(record: logging.LogRecord) -> bool:
 def _demote(record: logging.LogRecord, facilities: frozenset[str]) -> bool:
     if _facility(record) in facilities or record.levelno < logging.WARNING:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    if isinstance(record.args, tuple):
+        record.args = tuple(without_secret(arg) if isinstance(arg, str) else arg for arg in record.args)
     return logging.getLogger(record.name).isEnabledFor(record.levelno)
 
 

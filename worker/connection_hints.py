@@ -38,6 +38,15 @@ _HINTS = {  # the first that stands in the text counts
 }
 
 
+# The one secret whose text librdkafka repeats: what it cannot read of it.
+_REPEATED_SECRET = re.compile(r"(sasl\.oauthbearer\.config\b[^:]*:).*", re.DOTALL)
+
+
+def without_secret(text: str) -> str:
+    """The text, without what librdkafka repeats of a secret property."""
+    return _REPEATED_SECRET.sub(r"\1 …", text)
+
+
 def refuses_certificate(text: str) -> bool:
     """Whether the other side ended the TLS handshake for what we are, and not by an accident."""
     return _REFUSED_BY_TLS.search(text) is not None

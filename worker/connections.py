@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from worker.connection_hints import without_secret
 from worker.errors import WorkerError
 from worker.kafka import Admin, KafkaError, KafkaException, Meaning, meaning_of, translate
 from worker.settings import Settings
@@ -38,7 +39,7 @@ class Connections:
             self._ask_at = now + ASK_AFTER_S
         if now - self._said_at >= SAY_AGAIN_S:
             self._said_at = now
-            log.warning("waiting for the broker: %s", error.str())
+            log.warning("waiting for the broker: %s", without_secret(error.str()))
 
     def look(self) -> None:
         """To be called after each poll.

@@ -39,7 +39,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # the package 
 )
 
 from worker import kafka_properties
-from worker.connection_hints import asks_in_vain, hint_of, refuses_certificate
+from worker.connection_hints import asks_in_vain, hint_of, refuses_certificate, without_secret
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka_config import (
     ClientConfig,
@@ -268,7 +268,7 @@ _NO_SUCH_PROPERTY = re.compile(r'No such configuration property: "([^"]+)"')
 
 
 def _plain_text(error: KafkaError) -> str:
-    return error.str().removeprefix("Broker: ").removeprefix("Local: ")
+    return without_secret(error.str()).removeprefix("Broker: ").removeprefix("Local: ")
 
 
 def _nearest_property(error: KafkaError) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from worker import kafka_properties
 from worker.client_log import MOST_LINES, PER_S, RateLimit, client_log, transactions_log
+from worker.connections import Connections
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import (
     MEANINGS,
@@ -295,3 +296,15 @@ def test_why_a_broker_cannot_be_reached_is_remembered() -> None:
     error = admin.why()
     assert error is not None
     assert "Connection refused" in error.str()
+
+
+def test_what_librdkafka_repeats_of_a_secret_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    text = "Failed to acquire SASL OAUTHBEARER token: Unrecognized sasl.oauthbearer.config beginning at: hunter2 x=y\nz"
+    error = KafkaError(KafkaError._AUTHENTICATION, text)
+    told = str(translate(error, "connecting"))
+    with caplog.at_level(logging.DEBUG):
+        client_log().warning("%s [%s] %s", "FAIL", "producer-1", text)
+        Connections()(error)
+    assert "Unrecognized sasl.oauthbearer.config beginning at: …" in told
+    assert caplog.text.count("sasl.oauthbearer.config beginning at: …") == 2
+    assert "hunter2" not in told + caplog.text
