@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 
 from worker.context.session_memory import NEVER
@@ -194,6 +194,9 @@ class Visitors:
         if until < visitor.due:
             visitor.due = until
             heappush(self._queue, (until, session_id))
+            if len(self._queue) > 2 * len(self._visitors) + 64:  # most are of sessions that are gone
+                self._queue[:] = [(each.due, key) for key, each in self._visitors.items() if each.due < inf]
+                heapify(self._queue)
 
     def _expire(self, clock: float) -> None:
         queue = self._queue

@@ -367,6 +367,17 @@ def test_nothing_is_kept_of_sessions_that_are_over() -> None:
     assert len(partition.visitors._queue) == 1
 
 
+def test_sessions_that_are_dropped_for_the_bounds_leave_nothing_that_waits_for_their_time() -> None:
+    partition = Partition()
+    for number in range(1000):
+        partition.send(number / 1000, f"s{number}")
+        partition.publish()
+    assert len(partition.visitors._queue) <= 100
+    partition.send(13, "t", user="alice")
+    records = partition.publish()
+    assert (records.pop("t") is None, records) == (False, {"s998": None, "s999": None})
+
+
 # --- restoring --------------------------------------------------------------------------------------------------------
 
 
