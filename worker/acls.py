@@ -31,7 +31,7 @@ class Purpose(Enum):
 TELLS: Mapping[Purpose, str] = {
     Purpose.RUN: "`run`: the members of the group",
     Purpose.READ: "whoever reads: `serve`, `user`, UserContextView, a join in Kafka Streams",
-    Purpose.ERASE: "on top, for a `serve` that has a WORKER_ADMIN_TOKEN",
+    Purpose.ERASE: "a `serve` that has a WORKER_ADMIN_TOKEN: it reads, and erases",
     Purpose.PRODUCE: "whoever sends payloads: `produce`, ActionsPublisher",
     Purpose.OPERATE: "people: `topics`, `status`, `replay`, `reset-user`, `user`, `dlq list`, `dlq retry`",
 }
@@ -96,6 +96,7 @@ def _read(settings: Settings) -> Iterator[Grant]:
 
 
 def _erase(settings: Settings) -> Iterator[Grant]:
+    yield from _read(settings)  # one process, one login
     yield Grant(Right.WRITE, Resource.TOPIC, settings.repartition_topic)
 
 

@@ -16,6 +16,7 @@ from tests.acceptance.topic_log import Feed, read_topic
 from tests.integration.guarded import MakeGuarded
 from worker import UserContextView
 from worker.acls import Purpose
+from worker.erasure import write_reset
 from worker.errors import ExitCode, Fatal
 from worker.kafka import Admin, ResourceType
 from worker.topic_policy import Role
@@ -132,6 +133,15 @@ def test_the_others_have_none_too_many_either(make_guarded: MakeGuarded) -> None
 
     def produce() -> None:
         find_topic(Admin(guarded.settings_of(Purpose.PRODUCE)), guarded.settings, Role.INPUT)
+
+    def erase() -> None:
+        write_reset(guarded.settings_of(Purpose.ERASE), "alice")
+
+    [_, *rights] = guarded.bindings(Purpose.ERASE)  # the first is a reader's
+    guarded.login(Purpose.ERASE)
+    erase()
+    with guarded.without(*rights):
+        assert topics["repartition_topic"] in refusal(erase)
 
     for purpose, use, topic in ((Purpose.READ, read, "output_topic"), (Purpose.PRODUCE, produce, "input_topic")):
         use_right = guarded.bindings(purpose)

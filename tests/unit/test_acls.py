@@ -63,6 +63,10 @@ def test_an_operator_can_do_what_everybody_else_can() -> None:
     assert ("Read", "group", "g-dlq-retry") in everybody
 
 
+def test_who_erases_over_http_can_answer_too() -> None:
+    assert held(Purpose.ERASE) == held(Purpose.READ) | {("Write", "topic", "g-by-user-repartition")}
+
+
 def test_every_role_of_a_topic_has_its_work() -> None:
     assert set(WORK) == set(Role)
 
