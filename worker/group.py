@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from worker.errors import ExitCode, Fatal, TaskMigrated, WorkerError
@@ -12,8 +14,11 @@ from worker.kafka import (
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
+    Meaning,
     OffsetSpec,
     TopicPartition,
+    error_of,
+    meaning_of,
     translate,
 )
 from worker.pipeline.restore_point import RestorePoint, decode, encode
@@ -21,6 +26,8 @@ from worker.runtime.restore import Committed, LogBounds
 from worker.runtime.task import TaskId
 
 REQUEST_TIMEOUT_S = 10.0
+LEADER_TIMEOUT_S = 10.0  # how long a partition may be without a leader
+RETRY_S = 0.1
 
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -115,13 +122,24 @@ class Group:
 
     def _look_up(self, ids: list[TaskId], spec: OffsetSpec) -> dict[TaskId, int]:
         asked = {TopicPartition(*task_id): spec for task_id in ids}
-        try:
-            answers = self._admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
-            )
-            return {(one.topic, one.partition): answer.result().offset for one, answer in answers.items()}
-        except KafkaException as exc:
-            raise self._translate(exc, "reading where the logs begin and end") from exc
+        deadline = time.monotonic() + LEADER_TIMEOUT_S
+        while True:
+            try:
+                answers = self._admin.list_offsets(
+                    asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_TIMEOUT_S
+                )
+                return {(one.topic, one.partition): answer.result().offset for one, answer in answers.items()}
+            except KafkaException as exc:
+                if meaning_of(error_of(exc)) is not Meaning.RETRIABLE or time.monotonic() > deadline:
+                    raise self._translate(exc, "reading where the logs begin and end") from exc
+            self._look_for_leaders({topic for topic, _ in ids})
+
+    def _look_for_leaders(self, topics: set[str]) -> None:
+        """A topic that was made a moment ago, say: the client learns of its leaders by this, and not by a refusal."""
+        time.sleep(RETRY_S)
+        for topic in topics:
+            with suppress(KafkaException):  # the question is asked again all the same
+                self._admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
 
     def _translate(self, exc: KafkaException, doing: str) -> WorkerError:
         return translate(exc, doing, running=self._patient)

@@ -60,7 +60,7 @@ def cases(broker: SecureKafka) -> list[Case]:
         Case("stranger", broker.mtls, broker.certificate("x", of=broker.stranger), refused, "alert", "ssl.certificate"),
         Case("key", broker.mtls, wrong_key, usage, "ssl.key.location failed", "ssl.key.password"),
         Case("no TLS", broker.mtls, {}, away, "brokers are down", "security.protocol"),
-        Case("TLS", broker.bootstrap_servers, tls, away, "PLAINTEXT broker listener", "security.protocol"),
+        Case("TLS", broker.bootstrap_servers, tls, away, "SSL", "security.protocol"),
     ]
 
 

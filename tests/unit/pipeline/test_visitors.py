@@ -209,6 +209,20 @@ def test_a_session_that_is_dropped_by_its_own_payload_is_forgotten() -> None:
     assert list(partition.visitors._visitors) == ["d"]
 
 
+def test_a_session_that_let_go_of_what_it_held_is_forgotten_later_without_a_word() -> None:
+    """It was linked before, so the stage remembers it for longer."""
+    partition = Partition(LinkPolicy(retention_s=20, link_retention_s=5, max_held_sessions=2))
+    partition.send(0, user="alice")
+    partition.send(6)
+    partition.send(7, "b")
+    partition.send(8, "c")
+    assert partition.publish()["a"] is None
+    assert partition.stage.session_count == 3
+    partition.send(40, "d")
+    assert partition.publish().keys() == {"b", "c", "d"}
+    assert partition.stage.session_count == 1
+
+
 def test_a_record_has_a_size() -> None:
     partition = Partition(LinkPolicy(retention_s=20), render=RenderPolicy(lookback_s=10, max_record_bytes=420))
     for at in range(9):

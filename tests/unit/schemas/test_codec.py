@@ -7,7 +7,7 @@ import json
 import orjson
 import pytest
 
-from schemas.codec import InvalidPayload, Payload, Skip, _culprit, read_payload
+from schemas.codec import InvalidPayload, Payload, PayloadIds, Skip, _culprit, read_ids, read_payload
 from tests.routed import as_lines
 
 
@@ -237,3 +237,37 @@ def test_other_characters_stay_as_they_are() -> None:
     text = "naïve\u00a0\u200b日本語 🎉 \u202e \u3000x"
     (line,) = as_lines(read(actions=[{"description": text}]).text())
     assert line == f"[0] : {text} — "
+
+
+# --- the ids alone ----------------------------------------------------------------------------------------------------
+
+
+def test_the_ids_of_a_payload_are_read_without_its_actions_and_the_rest_on_demand() -> None:
+    value = (
+        b'{"session_id": " ps_1 ", "product_id": 7, "user_id": "alice", "forwarded_at": 5, "actions": [{"title": "x"}]}'
+    )
+    ids = read_ids(value)
+    assert isinstance(ids, PayloadIds)
+    assert (ids.session_id, ids.product_id, ids.user_id, ids.forwarded_at) == ("ps_1", "7", "alice", 5.0)
+    assert ids.whole() == read_payload(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "skip"),
+    [
+        (None, Skip.NULL_VALUE),
+        (b'{"type": "summary", "session_id": "ps_1"}', Skip.OTHER_TYPE),
+        (b'{"type": "summary", "session_id": []}', Skip.OTHER_TYPE),
+        (b'{"user_id": "alice"}', Skip.NO_SESSION_ID),
+    ],
+)
+def test_by_its_ids_alone_it_is_skipped_for_the_same_reason(value: bytes | None, skip: Skip) -> None:
+    assert read_ids(value) is skip
+    assert read_payload(value) is skip
+
+
+def test_ids_that_are_out_of_the_ordinary_are_read_with_the_whole() -> None:
+    value = b'{"session_id": 18446744073709551615, "user_id": "alice"}'
+    ids = read_ids(value)
+    assert isinstance(ids, PayloadIds)
+    assert (ids.session_id, ids.user_id) == ("18446744073709551615", "alice")
