@@ -109,7 +109,7 @@ class VisitorContext(_Record):
 
     Once it is known who is behind it, `linked_user_id` says so, `sessions` is empty, and the user's record goes on: for
     as long as this record stands, whatever its times. Where several products share the session id, `sessions` are those
-    that have no user, and `linked_user_id` names the one of the others who was confirmed last.
+    that have no user, and `linked_user_id` names the user of the others; nobody where those have different ones.
     """
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=1)

@@ -268,7 +268,6 @@ class Session:
     seen_at: float
     user_id: str | None = None
     linked_at: float = -math.inf
-    linked_by: int = -1
     held: list[tuple[float, Payload]] = field(default_factory=list)
 
 
@@ -297,7 +296,7 @@ def link(
             counts["held, then linked"] += len(session.held)
             emitted.extend((Route(payload.user_id, payload.offset), held) for _, held in session.held)
             session.held = []
-            session.user_id, session.linked_at, session.linked_by = payload.user_id, stream_time, payload.offset
+            session.user_id, session.linked_at = payload.user_id, stream_time
         if session.user_id is not None:
             emitted.append((Route(session.user_id, payload.offset), payload))
         else:
@@ -399,14 +398,15 @@ def render_visitor(
     for payload in held:
         if payload.t >= newest - settings.lookback_seconds and newest + settings.lookback_seconds >= now:
             by_product[payload.product_id].append(payload)
-    if not (linked or by_product):
+    user_id = linked[0].user_id if len({session.user_id for session in linked}) == 1 else None
+    if not (user_id or by_product):
         return None
     entries = [render_session(payloads, settings) for payloads in by_product.values()]
     entries.sort(key=lambda entry: (-entry["last_seen_at"], entry["product_id"] or ""))
     record: dict[str, Any] = {
         "schema_version": 1,
         "session_id": session_id,
-        "linked_user_id": max(linked, key=lambda session: session.linked_by).user_id if linked else None,
+        "linked_user_id": user_id,
         "sessions": entries[: settings.max_sessions_per_user],
     }
     if entries:

@@ -410,7 +410,9 @@ def test_a_visitor_is_told_of_until_they_sign_in() -> None:
     assert (record["linked_user_id"], record["updated_at"]) == ("u1", NOW + 2)
     assert [entry["product_id"] for entry in record["sessions"]] == ["beta"]
     log.payload(at=4, product_id="beta", user_id="u2")
-    assert visitor_of(log) == {"schema_version": 1, "session_id": "s", "linked_user_id": "u2", "sessions": []}
+    assert visitor_of(log) is None, "two products, two users"
+    log.payload(at=5, product_id="beta", user_id="u1")
+    assert visitor_of(log) == {"schema_version": 1, "session_id": "s", "linked_user_id": "u1", "sessions": []}
 
 
 def test_a_visitor_is_forgotten_after_the_lookback_and_a_link_after_the_retention() -> None:

@@ -39,7 +39,6 @@ class Linked(NamedTuple):
     seen_at: float = NEVER
     user: str = ""
     confirmed_at: float = NEVER
-    confirmed_by: Source = (-1, -1)
     held: tuple[tuple[float, Routed], ...] = ()
 
 
@@ -66,7 +65,7 @@ def link(log: Iterable[Record], settings: Settings) -> tuple[list[Routed], dict[
         held = tuple(item for item in session.held if item[0] >= now - settings.retention_s)
         if payload.user:
             out += [item._replace(user=payload.user) for _, item in held] + [payload]
-            sessions[payload.session] = Linked(now, payload.user, now, payload.source)
+            sessions[payload.session] = Linked(now, payload.user, now)
         elif session.user:
             out.append(payload._replace(user=session.user))
             sessions[payload.session] = session._replace(seen_at=now)
@@ -90,6 +89,7 @@ def visitors(log: Iterable[Record], settings: Settings) -> dict[str, Context | N
             if key[1] == session_id and now - each.seen_at <= settings.retention_s
         ]
         linked = [each for each in mine if each.user and now - each.confirmed_at <= settings.link_retention_s]
+        user = linked[0].user if len({each.user for each in linked}) == 1 else None
         held = sorted(p for each in mine for at, p in each.held if now - at <= settings.retention_s)
         newest = max([NEVER, *(p.t for p in held)])
         window = [p for p in held if p.t >= newest - lookback and newest + lookback >= now]
@@ -99,12 +99,12 @@ def visitors(log: Iterable[Record], settings: Settings) -> dict[str, Context | N
         record: Context = {
             "schema_version": 1,
             "session_id": session_id,
-            "linked_user_id": max(linked, key=lambda each: each.confirmed_by).user if linked else None,
+            "linked_user_id": user,
             "sessions": [session_of(key, entries[key], settings) for key in order],
         }
         if window:
             record |= {"updated_at": newest, "expires_at": newest + lookback}
-        out[session_id] = record if linked or window else None
+        out[session_id] = record if user or window else None
     return out
 
 

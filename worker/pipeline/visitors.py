@@ -2,8 +2,9 @@
 
 A part of the by_session stage: it looks at the stage's sessions and remembers nothing beside them. So what they drop
 leaves the record, and a restored stage gives the records that the live one gave. The key of a record is the session id
-alone; sessions of several products may share it. A session with a user has a record that names them and tells nothing.
-A record is null when nothing is known of its sessions any more and no link holds.
+alone; sessions of several products may share it. A session with a user has a record that names them and tells nothing;
+where the products' sessions have different users it names nobody, because a reader would look for the wrong one. A
+record is null when nothing is known of its sessions any more and no link holds.
 """
 
 from __future__ import annotations
@@ -46,14 +47,15 @@ class VisitorStart:
 class Visitor:
     """The sessions of one session id, and what its newest record says of them."""
 
-    __slots__ = ("due", "is_out", "linked", "listed", "listed_until", "newest", "sessions", "user_id")
+    __slots__ = ("due", "is_out", "linked", "listed", "listed_until", "newest", "sessions")
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}  # by product
         self.newest = NEVER  # the largest event time of all
         self.is_out = False  # a record that is not null may stand on the topic
-        self.user_id = ""  # whom the record names
-        self.linked: tuple[Session, ...] = ()  # whose user is known
+        self.linked: tuple[
+            tuple[Session, str], ...
+        ] = ()  # whose user was known when the record was made, and that user
         self.listed: tuple[str, ...] = ()  # products of which it tells something
         self.listed_until = inf  # when some of that is no longer to be told
         self.due = inf  # when the queue has a look at it
@@ -92,7 +94,7 @@ class Visitors:
             visitor.is_out = True
             self._restored[session_id] = None
             self._changed.pop(session_id, None)
-        elif not session.user or session.user != visitor.user_id or product_id in visitor.listed:
+        elif not session.user or (session, session.user) not in visitor.linked or product_id in visitor.listed:
             self._changed[session_id] = None
 
     def forget(self, session: Session) -> None:
@@ -137,21 +139,22 @@ class Visitors:
 
     def _render(self, session_id: str, clock: float) -> bytes | None:
         visitor = self._visitors[session_id]
-        linked = tuple([one for one in visitor.sessions.values() if self._linked_until(one) >= clock])
+        linked = tuple([(one, one.user) for one in visitor.sessions.values() if self._linked_until(one) >= clock])
         held = self._to_tell(visitor, clock)
         memory = self._remembered(held)
         visitor.linked = linked
-        visitor.user_id = max(linked, key=lambda session: session.confirmed_offset).user if linked else ""
+        user_id = linked[0][1] if len({user for _, user in linked}) == 1 else ""
         visitor.listed = tuple([product_id for product_id, _ in memory.sessions])
         visitor.listed_until = self._told_until(held)
-        visitor.is_out = bool(linked or held)
+        visitor.is_out = bool(user_id or held)
+        if linked or held:
+            self._await(session_id, visitor, self._until(visitor))
         if not visitor.is_out:
             if not visitor.sessions:
                 del self._visitors[session_id]
             return None
-        self._await(session_id, visitor, self._until(visitor))
         updated_at = memory.newest if held else visitor.newest
-        record = render_visitor(session_id, visitor.user_id, memory, updated_at, self._policy.render, self.counts)
+        record = render_visitor(session_id, user_id, memory, updated_at, self._policy.render, self.counts)
         if record is None:
             self.counts["visitors_too_large"] += 1
         return record
@@ -188,7 +191,7 @@ class Visitors:
 
     def _until(self, visitor: Visitor) -> float:
         """How long the record may stand as it is."""
-        return min([visitor.listed_until, *map(self._linked_until, visitor.linked)])
+        return min([visitor.listed_until, *[self._linked_until(session) for session, _ in visitor.linked]])
 
     def _await(self, session_id: str, visitor: Visitor, until: float) -> None:
         if until < visitor.due:

@@ -268,13 +268,23 @@ def test_where_one_product_is_linked_the_other_one_is_told_of() -> None:
     assert (record["linked_user_id"], record["sessions"]) == ("alice", [])
 
 
-def test_of_two_users_the_one_is_named_who_was_confirmed_last() -> None:
-    partition = Partition()
+def test_of_two_users_nobody_is_named() -> None:
+    partition = Partition(LinkPolicy(retention_s=20, link_retention_s=10))
     partition.send(0, user="alice", product="acme")
+    partition.publish()
     partition.send(1, user="bob", product="beta")
-    assert (partition.publish()["a"] or {})["linked_user_id"] == "bob"
+    assert partition.publish() == {"a": None}
     partition.send(2, user="alice", product="acme")
-    assert (partition.publish()["a"] or {})["linked_user_id"] == "alice"
+    assert partition.publish() == {}
+    partition.send(3, product="gamma")
+    record = partition.publish()["a"]
+    assert record is not None
+    assert record["linked_user_id"] is None
+    assert told(record) == {"gamma": [3]}
+    partition.send(11.5, "z")
+    record = partition.publish()["a"]
+    assert record is not None
+    assert record["linked_user_id"] == "alice", "bob's link has lapsed"
 
 
 def test_an_entry_that_expires_leaves_the_link() -> None:
