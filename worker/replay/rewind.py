@@ -1,9 +1,10 @@
-"""Put the group where a replay begins: every reset once more, then the offsets, then null for every session id that
-the session topic knows, in this order.
+"""Put the group where a replay begins: every reset once more, then null for every session id that the session topic
+knows, then the offsets, in this order.
 
-Resets that are on the topic twice erase nothing that once would not. So whoever is interrupted before the offsets are
-committed has changed nothing, and after that only a member has to run. Sessions are cleared when nobody can be at work:
-their task writes again whatever it finds, and has no way to be told of those that it does not find.
+Resets that are on the topic twice erase nothing that once would not, and whoever takes a partition of the input over
+writes the records of its sessions again: those that it finds, so the others have to be cleared. So whoever is
+interrupted before the offsets are committed has changed nothing that a member does not set right, and after that only a
+member has to run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ FULL_QUEUE_WAIT_S = 0.1
 
 
 def rewind(group: Group, settings: Settings, plan: Plan) -> None:
-    """Write the resets, move the group and clear the sessions.
+    """Write the resets, clear the sessions and move the group.
 
     Raises:
         Fatal: GROUP_IS_LIVE, somebody has joined or worked since the survey.
@@ -34,9 +35,9 @@ def rewind(group: Group, settings: Settings, plan: Plan) -> None:
         text = f"somebody has worked in group {group.group_id} since the plan was made"
         raise Fatal(ExitCode.GROUP_IS_LIVE, text, hint="stop all members, then run this again")
     write_resets(settings, plan.marks.items())
-    group.move(positions(plan, settings))
     if plan.sessions:
         _write_nulls(settings, settings.session_output_topic, ((key, []) for key in plan.sessions))
+    group.move(positions(plan, settings))
 
 
 def positions(plan: Plan, settings: Settings) -> dict[TaskId, tuple[int, RestorePoint]]:
