@@ -103,13 +103,16 @@ def test_a_partition_that_is_read_again_is_as_if_it_had_been_read_once(
 
 @dataclass(frozen=True)
 class Act:
-    """A payload whose one action tells whose it is, in a product, a session and a conversation that others share."""
+    """A payload whose one action tells whose it is, in a product, a session and a conversation that others share. It
+    may come late, and somebody may be erased after it."""
 
     user: str | None
     product: str
     session: str
     conversation: str | None
     after_s: float
+    late_s: float = 0.0
+    erased: str | None = None
 
 
 acts = st.builds(
@@ -119,6 +122,8 @@ acts = st.builds(
     st.sampled_from(["s1", "s2"]),
     st.sampled_from(["c1", "c2", None]),
     st.sampled_from([0.0, 1.0, 60.0]),
+    st.sampled_from([0.0, 0.0, 0.0, 100.0]),
+    st.sampled_from([None] * 12 + [*USERS]),
 )
 
 
@@ -194,11 +199,14 @@ def driven(trace: list[Act], **settings: str) -> TopologyDriver:
                 "session_id": act.session,
                 "user_id": act.user,
                 "conversation_id": act.conversation,
-                "forwarded_at": driver.clock.wall(),
+                "forwarded_at": driver.clock.wall() - act.late_s,
                 "actions": [{"type": "click", "description": text, "canonical_url": "/"}],
             }
         )
         driver.process()
+        if act.erased is not None:
+            driver.reset_user(act.erased)
+            driver.process()
     return driver
 
 
