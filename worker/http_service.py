@@ -81,6 +81,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_TIMEOUT_S
+    disable_nagle_algorithm = True  # a body does not wait until the head is acknowledged
     server: _Server
 
     def do_GET(self) -> None:

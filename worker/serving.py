@@ -70,7 +70,7 @@ async def _serve(settings: Settings, listen: Listen, tokens: Tokens) -> ExitCode
     app = create_app(view, HttpPolicy(tokens, erase, None if guarded else LOOPBACK_NAMES))
     server = Server(app)
     async with view:
-        listening = _socket(listen)
+        listening = listening_socket(listen)
         watching = asyncio.create_task(_stop_when_it_can_never_be(view, server))
         try:
             await server.serve([listening])
@@ -82,12 +82,18 @@ async def _serve(settings: Settings, listen: Listen, tokens: Tokens) -> ExitCode
     return ExitCode.OK
 
 
-def _socket(listen: Listen) -> socket.socket:
+def listening_socket(listen: Listen) -> socket.socket:
+    """A socket whose connections send at once.
+
+    Raises:
+        Fatal: the address cannot be listened on.
+    """
     try:
         listening = socket.create_server((listen.host, listen.port), family=listen.family, backlog=BACKLOG)
     except OSError as exc:
         text = f"cannot listen on {listen.host}:{listen.port}: {exc.strerror or exc}"
         raise Fatal(ExitCode.USAGE, text, hint="name another address with --listen") from exc
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     log.info("listening on %s", listening.getsockname()[:2])
     return listening
 

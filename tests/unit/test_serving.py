@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from worker.cli import app
 from worker.errors import ExitCode, Fatal
 from worker.listen import Listen
-from worker.serving import listen_of, serve
+from worker.serving import listen_of, listening_socket, serve
 from worker.settings import Settings
 from worker.view.tokens import Tokens
 
@@ -44,6 +45,16 @@ def test_an_address_that_is_none_is_refused(text: str) -> None:
 def test_others_may_reach_it_with_a_token_or_a_word_only() -> None:
     with pytest.raises(Fatal, match="could read what every user does"):
         serve(Settings(), Listen("0.0.0.0", 0), Tokens(admin=SecretStr("a" * 20)), without_token=False)
+
+
+def test_an_answer_does_not_wait_until_its_head_is_acknowledged() -> None:
+    """asyncio leaves a connection as the listening socket made it: with 40 ms between head and body (measured)."""
+    with (
+        listening_socket(Listen("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_package_that_is_missing_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
