@@ -108,6 +108,8 @@ class SmallDisk:
     """A file system of its own that can be filled to the last byte. Needs the right to mount."""
 
     def __init__(self) -> None:
+        if shutil.which("mount") is None:
+            raise CannotMountError("no `mount` here")
         self.path = Path(tempfile.mkdtemp(prefix="kafka-chaos-disk-"))
         command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MB}m", "tmpfs", str(self.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
