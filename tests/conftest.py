@@ -8,6 +8,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,21 +43,16 @@ _MAY_BE_MISSING_IN_CI = {"container engine"}  # not every machine lets one start
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a real Kafka that all tests of the session share: use `unique` names on it."""
-    try:
-        with find_broker() as found:
-            request.config.stash[_FOUND] = found
-            yield found.bootstrap_servers
-    except NoBrokerError as missing:
-        _give_up(request.config, "Kafka", missing)
+    with _needed(request.config, "Kafka", NoBrokerError), find_broker() as found:
+        request.config.stash[_FOUND] = found
+        yield found.bootstrap_servers
 
 
 @pytest.fixture
 def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
     """A started broker of the test's own, which it may stop, kill and restart. By Maven and Java only."""
-    try:
+    with _needed(request.config, "Kafka", NoBrokerError):
         broker = MavenKafka()
-    except NoBrokerError as missing:
-        _give_up(request.config, "Kafka", missing)
     with broker:
         broker.start()
         yield broker
@@ -65,10 +61,8 @@ def private_kafka(request: pytest.FixtureRequest) -> Iterator[MavenKafka]:
 @pytest.fixture(scope="session")
 def secure_kafka(request: pytest.FixtureRequest) -> Iterator[SecureKafka]:
     """A Kafka with TLS, SASL and access control, for all tests that need one. By Maven and Java only."""
-    try:
+    with _needed(request.config, "Kafka", NoBrokerError):
         broker = SecureKafka()
-    except NoBrokerError as missing:
-        _give_up(request.config, "Kafka", missing)
     with broker:
         broker.start()
         yield broker
@@ -77,10 +71,8 @@ def secure_kafka(request: pytest.FixtureRequest) -> Iterator[SecureKafka]:
 @pytest.fixture
 def private_brokers(request: pytest.FixtureRequest) -> None:
     """The test starts brokers of its own, as it needs them. By Maven and Java only."""
-    try:
+    with _needed(request.config, "Kafka", NoBrokerError):
         kafka_jars()
-    except NoBrokerError as missing:
-        _give_up(request.config, "Kafka", missing)
 
 
 @pytest.fixture
@@ -99,29 +91,22 @@ def java_kafka(request: pytest.FixtureRequest) -> Path:
     """The folder of Kafka's jars, where there is a Java that compiles."""
     if shutil.which("javac") is None:
         _give_up(request.config, "Kafka", NoBrokerError("no javac on the PATH"))
-    try:
+    with _needed(request.config, "Kafka", NoBrokerError):
         return kafka_jars()
-    except NoBrokerError as missing:
-        _give_up(request.config, "Kafka", missing)
 
 
 @pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """A Chromium without a window, for one module: other modules run loops of their own."""
-    try:
-        with chromium() as found:
-            yield found
-    except NoBrowserError as missing:
-        _give_up(request.config, "Chromium", missing)
+    with _needed(request.config, "Chromium", NoBrowserError), chromium() as found:
+        yield found
 
 
 @pytest.fixture
 def prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[prometheus_program.Prometheus]:
     """A Prometheus that is not started yet."""
-    try:
+    with _needed(request.config, "Prometheus", prometheus_program.NoPrometheusError):
         program = prometheus_program.Prometheus(tmp_path)
-    except prometheus_program.NoPrometheusError as missing:
-        _give_up(request.config, "Prometheus", missing)
     with program:
         yield program
 
@@ -129,19 +114,15 @@ def prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[prome
 @pytest.fixture(scope="session")
 def promtool(request: pytest.FixtureRequest) -> str:
     """Prometheus' tool, which knows rules."""
-    try:
+    with _needed(request.config, "Prometheus", prometheus_program.NoPrometheusError):
         return prometheus_program.find_program("promtool")
-    except prometheus_program.NoPrometheusError as missing:
-        _give_up(request.config, "Prometheus", missing)
 
 
 @pytest.fixture(scope="session")
 def compose_command(request: pytest.FixtureRequest) -> list[str]:
     """What reads compose files."""
-    try:
+    with _needed(request.config, "compose", NoComposeError):
         return find_compose()
-    except NoComposeError as missing:
-        _give_up(request.config, "compose", missing)
 
 
 @pytest.fixture
@@ -149,10 +130,8 @@ def kustomized(request: pytest.FixtureRequest) -> Callable[[str], list[manifests
     """`kustomized(folder)`: what a folder of deploy/k8s makes."""
 
     def build(folder: str) -> list[manifests.Manifest]:
-        try:
+        with _needed(request.config, "kustomize", manifests.NoKustomizeError):
             return manifests.build(folder)
-        except manifests.NoKustomizeError as missing:
-            _give_up(request.config, "kustomize", missing)
 
     return build
 
@@ -160,19 +139,15 @@ def kustomized(request: pytest.FixtureRequest) -> Callable[[str], list[manifests
 @pytest.fixture(scope="session")
 def image(request: pytest.FixtureRequest) -> str:
     """Our image, built once."""
-    try:
+    with _needed(request.config, "container engine", NoEngineError):
         return Engine().build()
-    except NoEngineError as missing:
-        _give_up(request.config, "container engine", missing)
 
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Runs containers, and removes them."""
-    try:
+    with _needed(request.config, "container engine", NoEngineError):
         found = Engine()
-    except NoEngineError as missing:
-        _give_up(request.config, "container engine", missing)
     with found:
         yield found
 
@@ -183,6 +158,15 @@ def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
     test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60].strip("-")
     run = uuid.uuid4().hex[:8]
     return lambda name: f"{test}-{run}-{name}"
+
+
+@contextmanager
+def _needed(config: pytest.Config, what: str, missing: type[Exception]) -> Iterator[None]:
+    """Around the making of something that may be missing here."""
+    try:
+        yield
+    except missing as why:
+        _give_up(config, what, why)
 
 
 def _give_up(config: pytest.Config, what: str, missing: Exception) -> NoReturn:

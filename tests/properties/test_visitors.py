@@ -30,6 +30,7 @@ from tests.properties.traces import (
     crowded,
     flags,
     lists_of,
+    live,
     pipes,
     resets,
     sources_in,
@@ -175,14 +176,6 @@ lives = lists_of(st.one_of(*clean), 100)
 haunted_lives = lists_of(st.one_of(*clean, *crashes), 100)
 
 
-def lived(settings: Settings, trace: list[Event]) -> World:
-    world = World(settings)
-    for event in trace:
-        event(world)
-    world.settle()
-    return world
-
-
 def newest(world: World) -> Table:
     return {user_of(record): shown(record) for record in world.driver.session_output}
 
@@ -222,14 +215,14 @@ def assert_private(world: World) -> None:
 
 @given(settings_with_visitors, lives)
 def test_any_crash_gives_the_batch_fold(settings: Settings, trace: list[Event]) -> None:
-    world = lived(settings, trace)
+    world = live(settings, trace)
     assert known(newest(world)) == known(expected(world))
     assert_private(world)
 
 
 @given(settings_with_visitors, lives)
 def test_a_restart_of_everything_changes_no_record(settings: Settings, trace: list[Event]) -> None:
-    world = lived(settings, trace)
+    world = live(settings, trace)
     before = newest(world)
     world.driver.restart()
     world.settle()
@@ -240,7 +233,7 @@ def test_a_restart_of_everything_changes_no_record(settings: Settings, trace: li
 def test_a_replay_gives_the_records_that_were_there_and_no_others(
     settings: Settings, trace: list[Event], late: bool
 ) -> None:
-    world = lived(settings, trace)
+    world = live(settings, trace)
     world.driver.checkpoint()
     before = newest(world)
     of_deleted_records = b'{"updated_at": 0, "expires_at": 1e12, "sessions": []}'
@@ -251,9 +244,9 @@ def test_a_replay_gives_the_records_that_were_there_and_no_others(
 
 @given(settings_with_visitors, haunted_lives)
 def test_also_a_member_that_was_counted_out_brings_nothing_together(settings: Settings, trace: list[Event]) -> None:
-    assert_private(lived(settings, trace))
+    assert_private(live(settings, trace))
 
 
 @given(configurations, lives)
 def test_users_have_the_same_records_with_visitors_and_without(settings: Settings, trace: list[Event]) -> None:
-    assert lived(settings, trace).newest() == lived(with_visitors(settings), trace).newest()
+    assert live(settings, trace).newest() == live(with_visitors(settings), trace).newest()
