@@ -5,7 +5,7 @@ msgspec checks the types of the known fields and leaves unknown ones alone: less
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -77,8 +77,9 @@ class VisitorRecord(msgspec.Struct, frozen=True, gc=False):
     sessions: tuple[SessionRecord, ...] = ()
 
 
-_decode = msgspec.json.Decoder(UserRecord).decode
-_decode_visitor = msgspec.json.Decoder(VisitorRecord).decode
+T = TypeVar("T")
+_user_decoder = msgspec.json.Decoder(UserRecord)
+_visitor_decoder = msgspec.json.Decoder(VisitorRecord)
 
 
 def read_record(value: bytes) -> UserRecord:
@@ -87,10 +88,7 @@ def read_record(value: bytes) -> UserRecord:
     Raises:
         InvalidRecord: it is none.
     """
-    try:
-        return _decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidRecord(str(exc)) from exc
+    return _read(_user_decoder, value)
 
 
 def read_visitor(value: bytes) -> VisitorRecord:
@@ -99,7 +97,11 @@ def read_visitor(value: bytes) -> VisitorRecord:
     Raises:
         InvalidRecord: it is none.
     """
+    return _read(_visitor_decoder, value)
+
+
+def _read(decoder: msgspec.json.Decoder[T], value: bytes) -> T:
     try:
-        return _decode_visitor(value)
+        return decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidRecord(str(exc)) from exc

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 from worker.errors import ExitCode, Fatal, TaskMigrated, WorkerError
@@ -22,6 +21,7 @@ from worker.kafka import (
     translate,
 )
 from worker.pipeline.restore_point import RestorePoint, decode, encode
+from worker.runtime.offsets import look_for_leaders
 from worker.runtime.restore import Committed, LogBounds
 from worker.runtime.task import TaskId
 
@@ -132,14 +132,8 @@ class Group:
             except KafkaException as exc:
                 if meaning_of(error_of(exc)) is not Meaning.RETRIABLE or time.monotonic() > deadline:
                     raise self._translate(exc, "reading where the logs begin and end") from exc
-            self._look_for_leaders({topic for topic, _ in ids})
-
-    def _look_for_leaders(self, topics: set[str]) -> None:
-        """A topic that was made a moment ago, say: the client learns of its leaders by this, and not by a refusal."""
-        time.sleep(RETRY_S)
-        for topic in topics:
-            with suppress(KafkaException):  # the question is asked again all the same
-                self._admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            time.sleep(RETRY_S)
+            look_for_leaders(self._admin, {topic for topic, _ in ids}, REQUEST_TIMEOUT_S)
 
     def _translate(self, exc: KafkaException, doing: str) -> WorkerError:
         return translate(exc, doing, running=self._patient)

@@ -42,14 +42,7 @@ def render(
         "sessions": sessions,
         "truncated": False,
     }
-    encoded = orjson.dumps(record)
-    excess = len(encoded) - policy.max_record_bytes
-    if excess <= 0:
-        return encoded
-    if counts is not None:
-        counts["records_truncated"] += 1
-    record["truncated"] = True
-    return _truncate(record, lines, excess, policy.max_record_bytes)
+    return _encode(record, lines, policy, counts)
 
 
 def render_visitor(
@@ -72,12 +65,7 @@ def render_visitor(
         "expires_at": updated_at + policy.lookback_s,
         "sessions": sessions,
     }
-    encoded = orjson.dumps(record)
-    excess = len(encoded) - policy.max_record_bytes
-    if excess <= 0:
-        return encoded
-    counts["records_truncated"] += 1
-    return _truncate(record, lines, excess, policy.max_record_bytes)
+    return _encode(record, lines, policy, counts)
 
 
 def _sessions(
@@ -117,6 +105,20 @@ def _activity(lines: list[bytes]) -> str | orjson.Fragment:
     parts[::2] = _PREFIXES[:count]
     parts[1::2] = lines
     return orjson.Fragment(b'"Recent activity:' + b"".join(parts) + b'"')
+
+
+def _encode(
+    record: dict[str, Any], lines: list[list[bytes]], policy: RenderPolicy, counts: Counter[str] | None
+) -> bytes | None:
+    encoded = orjson.dumps(record)
+    excess = len(encoded) - policy.max_record_bytes
+    if excess <= 0:
+        return encoded
+    if counts is not None:
+        counts["records_truncated"] += 1
+    if "truncated" in record:
+        record["truncated"] = True
+    return _truncate(record, lines, excess, policy.max_record_bytes)
 
 
 # --- records that are too large: rare, and never a reason to lose the newest action -----------------------------------

@@ -146,14 +146,8 @@ class Offsets:
         try:
             return {(item.topic, item.partition): future.result().offset for item, future in answers.items()}
         except KafkaException:
-            self._look_for_leaders({topic for topic, _ in ids})
+            look_for_leaders(self._admin, {topic for topic, _ in ids}, ANSWER_TIMEOUT_S)
             raise
-
-    def _look_for_leaders(self, topics: set[str]) -> None:
-        """The client asks with the leader epochs that it knows, and does not learn new ones by a refusal (measured)."""
-        for topic in topics:
-            with contextlib.suppress(KafkaException):  # the question is asked again all the same
-                self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S)
 
     def _ask(self, doing: str, question: Callable[[], T]) -> T:
         deadline = self._clock.monotonic() + self._patience_s
@@ -165,6 +159,14 @@ class Offsets:
                 if self._clock.monotonic() > deadline or not _may_pass(failure):
                     raise failure from exc
                 self._clock.sleep(RETRY_S)
+
+
+def look_for_leaders(admin: AdminLike, topics: Iterable[str], timeout_s: float) -> None:
+    """To be called before a question is asked again. The client asks with the leader epochs that it knows, and does not
+    learn new ones by a refusal (measured)."""
+    for topic in topics:
+        with contextlib.suppress(KafkaException):  # the question is asked again all the same
+            admin.list_topics(topic, timeout=timeout_s)
 
 
 def _may_pass(failure: WorkerError) -> bool:

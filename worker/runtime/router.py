@@ -34,9 +34,8 @@ class Router:
         self._metrics = metrics
         self._topic = topic.name
         record_bytes = min(BUNDLE_BYTES, topic.max_message_bytes - MAX_RECORD_OVERHEAD_BYTES)
-        self._full_bytes = (
-            record_bytes // 2 if form == FORM else 0
-        )  # what is not full has room for one that is not large
+        # What is not full has room for one that is not large; in form 1 each is.
+        self._full_bytes = record_bytes // 2 if form == FORM else 0
         self._form = form
         self._homes: dict[str, int] = {}
         self._bundles: list[Bundle] = []

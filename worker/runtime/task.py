@@ -80,9 +80,7 @@ class Task:
         self.end = start.end  # of the partition, as it was when it was last looked at
         self.read_up_to = NEVER  # Unix seconds: what was written to the partition before that is read
         self.changed_since: float | None = None  # monotonic; since when something waits to be published
-        self.idle_clock: IdleClock | None = (
-            None  # what the records that it publishes expire by; None: it publishes none
-        )
+        self.idle_clock: IdleClock | None = None  # what its records on an output topic expire by; None: it has none
 
     def move(self, state: TaskState) -> None:
         """The only way to change the state."""
