@@ -177,6 +177,7 @@ def test_a_product_is_shown_and_told_alone(chat: Chat, page: Page) -> None:
     expect(actions).to_have_text(["in acme", "in beta"])
     page.get_by_text("beta", exact=True).first.click()
     expect(actions).to_have_text(["in beta"])
+    expect(prompt).to_contain_text("in beta")  # it is asked for by itself, and empty until then
     expect(prompt).not_to_contain_text("in acme")
     assert prompt.text_content() == chat.views[0].get_user_activity("u", "beta")
     assert page.url.endswith("#user=u&product=beta")
