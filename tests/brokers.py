@@ -32,6 +32,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 RECIPE = CHECKOUT / "tests" / "kafka"
 PUBLIC_IMAGE = "apache/kafka:4.1.0"
 DOCKER_IMAGE = os.environ.get("KAFKA_TEST_IMAGE", PUBLIC_IMAGE)
+MAVEN_VERSION = os.environ.get("KAFKA_TEST_VERSION", "")  # default: the recipe's
 MIN_JAVA = 17
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
@@ -311,7 +312,7 @@ def kafka_jars() -> Path:
     if version is None or int(version[1]) < MIN_JAVA:
         raise NoBrokerError(f"java is older than {MIN_JAVA}")
     pom = RECIPE / "pom.xml"
-    libs = CHECKOUT / ".kafka" / "libs" / hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    libs = CHECKOUT / ".kafka" / "libs" / hashlib.sha256(pom.read_bytes() + MAVEN_VERSION.encode()).hexdigest()[:12]
     if not libs.is_dir():
         _download(pom, libs)
     return libs
@@ -325,6 +326,7 @@ def _download(pom: Path, libs: Path) -> None:
     libs.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=libs.parent) as fresh:
         command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}/libs"]
+        command += [f"-Dkafka.version={MAVEN_VERSION}"] if MAVEN_VERSION else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise NoBrokerError(f"Maven could not fetch Kafka: {done.stdout.strip()[-500:]}")
