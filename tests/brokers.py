@@ -250,6 +250,11 @@ class MavenKafka:
         """Undo `pause`."""
         self._signal(signal.SIGCONT)
 
+    def keep(self, directory: Path) -> None:
+        """End it as a crash would, and leave its logs, settings and data there, for people to look at."""
+        self._halt(signal.SIGKILL)
+        shutil.move(self._dir, directory)
+
     def close(self) -> None:
         """End it for good and remove its data."""
         self._halt(signal.SIGKILL)

@@ -17,7 +17,7 @@ from tests.chaos.cluster import Cluster, SmallDisk
 from tests.chaos.commit_log import OFFSETS_TOPIC, commits_of
 from tests.chaos.evidence import Disturbance, Evidence, Shutdown
 from tests.chaos.feeder import Feeder, Resets
-from tests.chaos.hanging import find_hanging
+from tests.chaos.unmarked import unmarked
 from tests.chaos.witness import Witness
 from worker.errors import ExitCode
 
@@ -64,6 +64,8 @@ class World:
         self.disturbances: list[Disturbance] = []
         self.shutdowns: list[Shutdown] = []
         self.at_work = 0  # nemeses
+        self.keeps = True  # what the brokers have, in `log_dir`: until it is known that nothing is wrong
+        self.unmarked: list[str] = []  # known when it is left
         self.disk: SmallDisk | None = None
         self._size = size
         self._plan = Plan(seed=random.Random(seed).randrange(2**31), payloads=size.payloads, users=size.users)
@@ -89,6 +91,7 @@ class World:
         data_dir = self.disk.path if self.disk else None
         self.cluster = self._exit.enter_context(Cluster(size.nodes, size.lanes, data_dir))
         self.group = Group(self._settings(), self._log_dir)
+        self._exit.callback(self._look_back)
         self._exit.callback(self.group.close)
         bootstrap, group = self.cluster.bootstrap_servers, self.group
         create_input_topic(bootstrap, group.input_topic, partitions=plan.partitions)
@@ -99,6 +102,12 @@ class World:
         self.witness = Witness(bootstrap, topics, group.output_topic, plan.partitions)
         self.resets = Resets(Feed(bootstrap, group.repartition_topic), plan.partitions)
         self._records = generate(plan)
+
+    def _look_back(self) -> None:
+        """Before the brokers are gone."""
+        self.unmarked = unmarked(node.log for node in self.cluster.nodes)
+        if self.keeps:
+            self.cluster.keep(self._log_dir)
 
     def _settings(self) -> dict[str, object]:
         return {
@@ -200,14 +209,6 @@ class World:
         self.group.wait_until_settled(timeout_s=QUIET_TIMEOUT_S)
         self.note("settled")
         self.end(*self.group.present)
-
-    def hanging_transactions(self) -> list[str]:
-        """What the broker holds open for ever, if it does."""
-        if self.mode.guarantee != "exactly_once":
-            return []
-        group = self.group
-        topics = (group.repartition_topic, group.output_topic, group.dlq_topic, SESSION_TOPIC, OFFSETS_TOPIC)
-        return find_hanging(self.cluster.bootstrap_servers, topics)
 
     def evidence(self) -> Evidence:
         """What the checks look at."""
