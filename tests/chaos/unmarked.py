@@ -3,7 +3,7 @@
 Kafka 4.3 and 4.4 do that when a transaction is to be ended while its partitions have no leader (KAFKA-20734), as when
 the only broker starts again after a kill: they take the partitions for deleted, and write no marker. Nobody who reads
 what is committed gets past such records; and if the same producer writes there again, its next marker ends both, so
-what was taken back is seen beside what replaced it.
+what was taken back is seen beside what replaced it. A broker that stops does it, too, but its log ends before.
 """
 
 from __future__ import annotations
