@@ -165,6 +165,7 @@ class Assignment:
             KafkaException: a partition cannot be rewound.
             Retriable, TaskMigrated, TaskCorrupted, Fatal: it is not known what is committed.
         """
+        self._note_committed(self.tasks.values())
         asked = self._starts(consumer, list(self.tasks)) if self._asks_broker else {}
         for task_id, task in list(self.tasks.items()):
             self._drop([task])
@@ -218,7 +219,13 @@ class Assignment:
         found = [self.tasks.get((item.topic, item.partition)) for item in partitions]
         return [task for task in found if task is not None]
 
+    def _note_committed(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            if task.is_committed:
+                self._offsets.note_committed(task.id, task.committed.next_offset)
+
     def _drop(self, tasks: list[Task]) -> None:
+        self._note_committed(tasks)
         self._checkpoint.forget(tasks)
         for task in tasks:
             task.move(TaskState.CLOSED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from worker.runtime.restore import Committed, LogBounds
 from worker.runtime.task import TaskId
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -53,13 +55,34 @@ class Offsets:
         self._admin = admin
         self._make_reader = make_reader
         self._clock = clock
+        self._known: dict[TaskId, int] = {}  # what was committed when it was last heard of
+
+    def note_committed(self, task_id: TaskId, next_offset: int) -> None:
+        """The group has taken it: from now on it does not say less, unless somebody sets it back."""
+        self._known[task_id] = next_offset
 
     def committed(self, consumer: ConsumerLike, ids: Iterable[TaskId]) -> dict[TaskId, Committed]:
-        """What the group has committed.
+        """What the group has committed. A coordinator that just came up may answer before it has read all of its log
+        (measured), so less than what is known is asked for again; in the end it is taken, with a warning.
 
         Raises:
             Retriable, TaskMigrated, Fatal: nobody answers, or not to this member.
         """
+        ids = list(ids)
+        deadline = self._clock.monotonic() + PATIENCE_S
+        while True:
+            found = self._committed_now(consumer, ids)
+            fallen = [task_id for task_id in ids if (found[task_id].next_offset or 0) < self._known.get(task_id, 0)]
+            if not fallen or self._clock.monotonic() > deadline:
+                break
+            self._clock.sleep(RETRY_S)
+        for task_id in fallen:
+            known, now = self._known[task_id], found[task_id].next_offset
+            log.warning("%s[%d] was committed up to %d, now the group says %s: taken", *task_id, known, now)
+        self._known.update({task_id: at.next_offset or 0 for task_id, at in found.items()})
+        return found
+
+    def _committed_now(self, consumer: ConsumerLike, ids: list[TaskId]) -> dict[TaskId, Committed]:
         asked = [TopicPartition(*task_id) for task_id in ids]
         answers = self._ask("reading committed offsets", lambda: consumer.committed(asked, timeout=ANSWER_TIMEOUT_S))
         result = {}

@@ -27,7 +27,7 @@ from tests.unit.runtime.member import (
 )
 from worker.context.session_memory import place_of
 from worker.errors import ExitCode, Fatal
-from worker.kafka import KafkaError, KafkaException
+from worker.kafka import KafkaError, KafkaException, TopicPartition
 from worker.runtime import bounded_call
 
 LONG_S = 60_000.0
@@ -241,6 +241,52 @@ def test_a_commit_of_which_nobody_knows_is_asked_for_and_not_repeated() -> None:
     member.settle()
     assert seen_of_input(broker) == every_input(broker)
     assert texts(broker) == ["Pay"]
+
+
+def forget_for_a_while(member: FakeMember, answers: int) -> None:
+    """The group's coordinator says so often that nothing is committed."""
+    ask, left = member.consumer.committed, [answers]
+
+    def asked(partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        left[0] -= 1
+        nothing = [TopicPartition(at.topic, at.partition) for at in partitions]
+        return ask(partitions, timeout) if left[0] < 0 else nothing
+
+    member.consumer.committed = asked  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_offsets_below_those_that_were_committed_are_not_believed(is_lost: bool) -> None:
+    """A coordinator that has just come up may answer before it has read its log to the end (measured)."""
+    broker = new_broker()
+    member = new_member(broker)
+    send(broker)
+    member.settle()
+    forget_for_a_while(member, answers=3)
+    if is_lost:
+        member.consumer.lose((INPUT, 0), (HOP, 0))
+        member.consumer.assign((INPUT, 0), (HOP, 0))
+    else:
+        broker.refuse_transactions.append(KafkaError._TIMED_OUT)
+    send(broker)
+    member.settle()
+    assert seen_of_input(broker) == every_input(broker)
+
+
+def test_offsets_that_were_set_back_while_nobody_was_there_are_taken_in_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broker = new_broker()
+    member = new_member(broker)
+    send(broker)
+    member.settle()
+    member.consumer.lose((INPUT, 0), (HOP, 0))
+    member.turn()
+    broker.commits.clear()
+    member.consumer.assign((INPUT, 0), (HOP, 0))
+    member.settle()
+    assert seen_of_input(broker) == {(0, 0): 2}
+    assert "input[0] was committed up to 1, now the group says None" in caplog.text
 
 
 @pytest.mark.parametrize(
