@@ -17,7 +17,7 @@ from tests.chaos.world import Mode
 
 LONGEST_RUN_S = 130.0  # no run begins that might not end in time
 GUARANTEES, PROTOCOLS = ("at_least_once", "exactly_once"), ("classic", "consumer")
-SPOILT = "NOTHING TO JUDGE, a broker spoilt transactions:"
+SPOILT = "NOTHING TO JUDGE, a broker spoilt transactions,"
 PROGRAMME: tuple[
     tuple[str, Mode], ...
 ] = (  # each scenario with each guarantee and each protocol, as far as time allows
