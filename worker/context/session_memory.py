@@ -137,9 +137,10 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
         payloads = self._payloads
         if payloads and payloads[0].event_time < event_time:
             payloads = payloads[self._first_at(event_time) :]
-        lines: list[AnyStr] = []
-        for payload in payloads:
-            lines += payload.text.splitlines()
+        if not payloads:
+            return []
+        newline = "\n" if isinstance(payloads[0].text, str) else b"\n"
+        lines = newline.join([payload.text for payload in payloads]).split(newline)
         return lines if max_actions is None else lines[-max_actions:]
 
 
