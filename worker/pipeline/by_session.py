@@ -16,10 +16,11 @@ import msgspec
 from schemas.codec import Payload, PayloadIds
 from worker.context.session_memory import NEVER, source_of
 from worker.context.user_memory import SessionKey
+from worker.pipeline.confirmations import Confirmations
 from worker.pipeline.event_time import EventTime
 from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
-from worker.pipeline.session import Held, Session, new_session
+from worker.pipeline.session import NOT_CONFIRMED, Held, Session, new_session
 from worker.pipeline.visitors import Visitors
 
 KEEP_SOURCE_BYTES = 8 * 1024  # of text; less fits every topic, and what is held of it need not hold its source, too
@@ -67,7 +68,7 @@ class BySession:
         self._first_source = source_of(partition, 0)
         self._oldest_seen_at = NEVER  # no session was seen before that
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
-        self._confirmed: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently confirmed first
+        self._confirmations = Confirmations()
         self._holding: set[SessionKey] = set()
         self._held_order: deque[tuple[int, float, float, Session]] = deque()  # (offset, at, before, session), some gone
         self._held_payloads = 0
@@ -178,8 +179,7 @@ class BySession:
         session.confirmed_at = self.stream_time
         session.confirmed_before = before
         session.confirmed_offset = offset
-        self._confirmed[session.key] = session
-        self._confirmed.move_to_end(session.key)
+        self._confirmations.note(session)
 
     # --- holding -------------------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class BySession:
             self._release(session)
             if self.visitors is not None:
                 self.visitors.forget(session)
-            if session.key not in self._confirmed:
+            if session.confirmed_offset == NOT_CONFIRMED:
                 del self._sessions[session.key]  # nothing is left that a session seen for the first time would not have
             self.counts["held_sessions_dropped"] += 1
         if len(self._held_order) > 2 * self._held_payloads + 64:
@@ -238,7 +238,7 @@ class BySession:
 
     def _forget(self, session: Session) -> None:
         self._release(session)
-        self._confirmed.pop(session.key, None)
+        session.confirmed_offset = NOT_CONFIRMED
         del self._sessions[session.key]
         if self.visitors is not None:
             self.visitors.forget(session)
@@ -250,19 +250,11 @@ class BySession:
         if self._holding:
             offset, _, before, _ = self._oldest_held()
             point = min(point, RestorePoint(offset, before))
-        confirmed = self._oldest_confirmed()
+        span = self._policy.link_retention_s + self._policy.retention_s
+        confirmed = self._confirmations.oldest(self.stream_time, span)
         if confirmed is not None:
             point = min(point, RestorePoint(confirmed.confirmed_offset, confirmed.confirmed_before))
         return point._replace(sound_from=self._sound_from)
-
-    def _oldest_confirmed(self) -> Session | None:
-        span = self._policy.link_retention_s + self._policy.retention_s
-        while self._confirmed:
-            session = next(iter(self._confirmed.values()))
-            if self.stream_time - session.confirmed_at <= span:
-                return session
-            del self._confirmed[session.key]
-        return None
 
 
 def _emission(held: Held, user_id: str) -> Emission:

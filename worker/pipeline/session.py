@@ -23,6 +23,7 @@ class Held(NamedTuple):
     source: object
 
 
+NOT_CONFIRMED = -1  # or so long ago that it does not count any more
 NOTHING_HELD: list[Held] = []  # of most sessions; nobody appends to it
 
 
@@ -41,7 +42,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
     user: str = ""
     confirmed_at: float = NEVER  # stream time at the last record that named the user
     confirmed_before: float = NEVER  # stream time before that record
-    confirmed_offset: int = -1
+    confirmed_offset: int = NOT_CONFIRMED
 
     def hold(self, held: Held) -> None:
         """What came last."""
