@@ -71,15 +71,15 @@ _EVENT_TIME = attrgetter("event_time")
 class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
-    Holds the newest `max_actions` actions, and no more of them than `max_size` (characters or bytes) of text need: a
-    payload goes as soon as as many newer ones are here. `last_seen_at` and the newest conversation id stand beside the
-    payloads, so that dropping one never loses them. Not thread-safe.
+    Holds the newest `max_actions` actions: a payload goes as soon as as many newer ones are here. So it does beyond
+    `max_size` (characters or bytes) of newer text; with `max_actions`, twice as much may be held for a while.
+    `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them. Not
+    thread-safe.
     """
 
     last_seen_at: float = NEVER
     conversation: Stamped = NOTHING
     _actions: int = 0
-    _size: int = 0
     _highest_source: int = -1
     _payloads: list[Remembered[AnyStr]] = []  # oldest first
 
@@ -100,23 +100,30 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
             else:
                 insort(payloads, payload)
             self._actions += actions
-            self._size += len(seen.text)
             if max_actions is not None:
                 while self._actions - payloads[0].actions >= max_actions:
                     self._drop_first(1)
-            if max_size is not None and self._size > max_size:
-                while self._size - len(payloads[0].text) >= max_size:
-                    self._drop_first(1)
+            if max_size is not None and len(seen.text) > max_size // (max_actions or max_size):
+                self._bound_size(max_size)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time
         if seen.conversation_id and self.conversation.is_before(event_time, source):
             self.conversation = Stamped(event_time, source, seen.conversation_id)
         return True
 
+    def _bound_size(self, max_size: int) -> None:
+        """Drop what so much newer text is here for. Looked at where a large payload came: small ones, at most
+        `max_actions`, are no more than as much again."""
+        payloads, size = self._payloads, 0
+        for at in range(len(payloads) - 1, 0, -1):
+            size += len(payloads[at].text)
+            if size >= max_size:
+                self._drop_first(at)
+                return
+
     def _drop_first(self, count: int) -> None:
         for payload in self._payloads[:count]:
             self._actions -= payload.actions
-            self._size -= len(payload.text)
         del self._payloads[:count]
 
     def _first_at(self, event_time: float) -> int:
