@@ -5,23 +5,22 @@ from __future__ import annotations
 from sys import intern
 from typing import AnyStr, Generic
 
+import msgspec
+
 from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, Stamped
 
 SessionKey = tuple[str, str]  # (product id, session id): a session is a session id within a product; "" is no product
 
 
-class UserMemory(Generic[AnyStr]):
+class UserMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     """The sessions of one user and the newest email. What it says depends on which payloads came, never on their order.
 
     Not thread-safe.
     """
 
-    __slots__ = ("email", "newest", "sessions")
-
-    def __init__(self) -> None:
-        self.sessions: dict[SessionKey, SessionMemory[AnyStr]] = {}
-        self.email = NOTHING
-        self.newest = NEVER  # the largest event time of all sessions
+    sessions: dict[SessionKey, SessionMemory[AnyStr]] = {}
+    email: Stamped = NOTHING
+    newest: float = NEVER  # the largest event time of all sessions
 
     def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> bool:
         """Remember a payload; False: it is a repeat and changes nothing. The bounds are each session's

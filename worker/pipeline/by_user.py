@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from math import inf, nextafter
 from sys import intern
 
 from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
+from worker.pipeline.deadlines import Deadlines
 from worker.pipeline.idle_clock import IdleClock
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
@@ -41,19 +41,15 @@ class UserPolicy:
         return HARD_SESSIONS_FACTOR * self.render.max_sessions
 
 
-class User(UserMemory[bytes]):
+class User(UserMemory[bytes], eq=False, gc=False):
     """A user's memory, and where their record stands."""
 
-    __slots__ = ("expiry_due", "fading_due", "forgotten_before", "is_out", "mark", "version")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mark = NEVER  # a reset: what happened up to here is ignored
-        self.version = -1  # the highest offset of any record of this user
-        self.is_out = False  # a record that is not null may stand on the output topic
-        self.forgotten_before = NEVER  # payloads older than that were dropped
-        self.expiry_due = False  # is in the queue of those that may expire
-        self.fading_due = False  # is in the queue of those that may be forgotten
+    mark: float = NEVER  # a reset: what happened up to here is ignored
+    version: int = -1  # the highest offset of any record of this user
+    is_out: bool = False  # a record that is not null may stand on the output topic
+    forgotten_before: float = NEVER  # payloads older than that were dropped
+    expiry_due: bool = False  # is in the queue of those that may expire
+    fading_due: bool = False  # is in the queue of those that may be forgotten
 
     def reset(self, mark: float) -> None:
         """Forget everything."""
@@ -111,8 +107,8 @@ class ByUser:
         self._changed: dict[str, float] = {}  # the event that did it; NEVER: none did
         self._restored: dict[str, float] = {}
         self._segments: list[Segment] = []  # each newer than the one before
-        self._expiry: list[tuple[float, str]] = []  # (not before this deadline, user)
-        self._fading: list[tuple[float, str]] = []
+        self._expiry = Deadlines()  # users; not before their deadline
+        self._fading = Deadlines()
 
     @property
     def is_restoring(self) -> bool:
@@ -213,9 +209,8 @@ class ByUser:
 
     def _shed(self) -> None:
         """While a long log is read back: of users beyond the retention only stays that their null is due."""
-        queue, lookback = self._expiry, self._policy.render.lookback_s
-        while queue and queue[0][0] + lookback < self.stream_time:
-            _, user_id = heappop(queue)
+        lookback = self._policy.render.lookback_s
+        for user_id in self._expiry.pop(self.stream_time - lookback):
             user = self._users[user_id]
             user.expiry_due = False
             user.forget_before(self.stream_time - self._policy.retention_s)
@@ -241,7 +236,8 @@ class ByUser:
         if self._restored and self.next_offset >= self._end:
             self._changed.update(self._restored)
             self._restored = {}
-        out = [(user_id, self._render(user_id, clock)) for user_id in self._changed]
+        oldest = self.stream_time - self._policy.retention_s
+        out = [(user_id, self._render(user_id, clock, oldest)) for user_id in self._changed]
         self._changed = {}
         self._forget()
         return out
@@ -253,8 +249,8 @@ class ByUser:
         self._changed[user_id] = NEVER
         return True
 
-    def _render(self, user_id: str, clock: float) -> bytes | None:
-        user, oldest = self._users[user_id], self.stream_time - self._policy.retention_s
+    def _render(self, user_id: str, clock: float, oldest: float) -> bytes | None:
+        user = self._users[user_id]
         if oldest - user.forgotten_before > self._policy.retention_s / SEGMENTS_PER_RETENTION:  # not with every record
             user.forget_before(oldest)
             user.forgotten_before = oldest
@@ -271,18 +267,17 @@ class ByUser:
     def _await_expiry(self, user_id: str, user: User) -> None:
         if not user.expiry_due:
             user.expiry_due = True
-            heappush(self._expiry, (user.newest + self._policy.render.lookback_s, user_id))
+            self._expiry.add(user.newest + self._policy.render.lookback_s, user_id)
 
     def _await_fading(self, user_id: str, user: User) -> None:
         if not user.fading_due:
             user.fading_due = True
-            heappush(self._fading, (max(user.newest, user.mark) + self._policy.retention_s, user_id))
+            self._fading.add(max(user.newest, user.mark) + self._policy.retention_s, user_id)
 
     def _expire(self, clock: float) -> None:
         """Who is out and older than the lookback has changed. A queued deadline may be too early, never late."""
-        queue, lookback = self._expiry, self._policy.render.lookback_s
-        while queue and queue[0][0] < clock:
-            _, user_id = heappop(queue)
+        lookback = self._policy.render.lookback_s
+        for user_id in self._expiry.pop(clock):
             user = self._users[user_id]
             user.expiry_due = False
             if not user.is_out:
@@ -295,9 +290,7 @@ class ByUser:
     def _forget(self) -> None:
         """Let go of users whose null is out and of whom nothing within the retention is known, and of old segments."""
         retention = self._policy.retention_s
-        queue = self._fading
-        while queue and queue[0][0] < self.stream_time:
-            _, user_id = heappop(queue)
+        for user_id in self._fading.pop(self.stream_time):
             user = self._users[user_id]
             user.fading_due = False
             if user.expiry_due:
