@@ -106,7 +106,7 @@ _READING = {
     "fetch.wait.max.ms": 100,  # a new or resumed partition waits behind the running fetch for this long
     "fetch.queue.backoff.ms": 5,  # the default of 1 s stalls whenever the bounded queue is full
     "fetch.error.backoff.ms": 100,
-    "queued.min.messages": 10_000,
+    "queued.min.messages": 5_000,  # of each partition; with 10,000, 40 MB more for eight of 1.5 KB records (measured)
     "queued.max.messages.kbytes": 16_384,
 }
 
