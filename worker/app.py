@@ -25,10 +25,11 @@ from worker.runtime.clock import Clock, SystemClock
 from worker.runtime.commit_policy import CommitPolicy
 from worker.runtime.dead_letter_limit import DeadLetterLimit, DeadLetterRatio
 from worker.runtime.dead_letters import DeadLetters
+from worker.runtime.loop_policy import LoopPolicy
 from worker.runtime.offsets import PATIENCE_S, PATIENCE_WITH_TRANSACTIONS_S, Offsets
 from worker.runtime.outbox import MAX_RECORD_OVERHEAD_BYTES, Outbox
 from worker.runtime.ownership import Ownership
-from worker.runtime.poll_loop import LoopPolicy, PollLoop
+from worker.runtime.poll_loop import PollLoop
 from worker.runtime.refusals import Refusals
 from worker.runtime.restore import Start
 from worker.runtime.router import Router

@@ -6,7 +6,6 @@ One thread does everything. The same consumer reads both topics, and its callbac
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from worker.errors import ExitCode, Fatal, Retriable, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, KafkaException, Message, TopicPartition, translate
@@ -15,7 +14,8 @@ from worker.runtime.assignment import Assignment, names_of
 from worker.runtime.checkpoint import Checkpoint
 from worker.runtime.clients import ConsumerLike
 from worker.runtime.clock import Clock
-from worker.runtime.commit_policy import ONCE_A_SECOND, CommitPolicy, CommitTimer
+from worker.runtime.commit_policy import CommitTimer
+from worker.runtime.loop_policy import LoopPolicy
 from worker.runtime.orphan_watch import OrphanWatch
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
@@ -32,21 +32,6 @@ LONGEST_BACKOFF_S = 5.0
 LET_GO_POLL_S, LET_GO_POLLS = 0.02, 100
 ORPHANED_S = 5.0  # how long a partition may be assigned without a task
 CALM_S = 60.0  # without a failure for this long, the next one is waited for as if it were the first
-
-
-@dataclass(frozen=True, slots=True)
-class LoopPolicy:
-    """How the loop goes about it."""
-
-    topics: tuple[str, ...]
-    batch_size: int = 10_000  # the larger, the fewer records for each payload when there is much to do
-    small_batch: int = 100
-    publish_interval_s: float = 0.0
-    commit: CommitPolicy = ONCE_A_SECOND
-    flush_timeout_s: float = 15.0
-    session_timeout_s: float = 15.0
-    stop_timeout_s: float = 8.0
-    stall_timeout_s: float = 120.0
 
 
 class PollLoop:
@@ -132,13 +117,9 @@ class PollLoop:
             self._rejoin(_survivable(exc))
 
     def _turn(self) -> None:
-        messages = self._poll()
-        self._last_turn = self._clock.monotonic()
-        self._assignment.raise_failure()
-        self._ownership.check()
-        self._process(messages)
+        count = self._read()
         self._publish()
-        self._deliver(messages)
+        self._deliver(count)
         if self._commit_timer.is_due(self._clock.monotonic(), has_output=self._has_output):
             self._commit()
         if not self._outbox.is_open:
@@ -170,13 +151,27 @@ class PollLoop:
             on_lost=assignment.lost,
         )
 
-    def _poll(self) -> list[Message]:
-        """A batch. `consume` alone would wait its whole timeout unless the batch were full (measured)."""
-        first = self._consumer.poll(self._wait_s())
+    def _read(self) -> int:
+        """Fold a batch in; of how many records. As long as the client has many ready, it is not full."""
+        count, wait_s = 0, self._wait_s()
+        while True:
+            messages = self._poll(wait_s, self._policy.batch_size - count)
+            self._last_turn = self._clock.monotonic()
+            self._assignment.raise_failure()
+            self._ownership.check()
+            self._process(messages)
+            count += len(messages)
+            if len(messages) <= self._policy.small_batch or count >= self._policy.batch_size:
+                return count
+            wait_s = 0.0
+
+    def _poll(self, wait_s: float, most: int) -> list[Message]:
+        """What the client has ready. `consume` alone would wait its whole timeout unless it had as many (measured)."""
+        first = self._consumer.poll(wait_s)
         if first is None:
             return []
         task = self._task_of(first)
-        rest = self._consumer.consume(self._policy.batch_size - 1, 0)
+        rest = self._consumer.consume(most - 1, 0)
         left_and_came_back = self._task_of(first) is not task  # then it is read again, from the restore point on
         return rest if left_and_came_back else [first, *rest]
 
@@ -281,10 +276,10 @@ class PollLoop:
         if line is not None:
             log.info(line)
 
-    def _deliver(self, messages: list[Message]) -> None:
+    def _deliver(self, count: int) -> None:
         """A small batch means that the loop has caught up: what it yielded goes out at once. A large one fills the
         producer's batches better by waiting for linger.ms: half of the CPU of sending each record alone (measured)."""
-        if messages and len(messages) <= self._policy.small_batch and self._outbox.queued:
+        if 0 < count <= self._policy.small_batch and self._outbox.queued:
             self._outbox.flush(self._policy.flush_timeout_s)
         else:
             self._outbox.serve()
