@@ -45,6 +45,21 @@ def interrupt(member: FakeMember, after: int, what: Callable[[], None]) -> None:
     member.producer.produce = wrapped  # type: ignore[method-assign]
 
 
+# --- batches -----------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_topped_up_while_the_client_has_many_records_ready() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    consume = member.consumer.consume
+    member.consumer.consume = lambda most, timeout: consume(min(most, 150), timeout)  # type: ignore[method-assign]
+    for number in range(400):
+        send(broker, text=str(number))
+    member.turn()
+    assert member.tasks[INPUT, 0].next_offset == 400
+
+
 # --- gaps --------------------------------------------------------------------------------------------------------
 
 
