@@ -103,6 +103,7 @@ def _peers(result: Document) -> Figure:
     axes = figure.subplots()
     bars = axes.barh(names, medians, xerr=[low, high], color=list(map(_colour, names)), ecolor=INK)
     axes.bar_label(bars, [f" {median:,.0f}" for median in medians])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     _label(axes, "The same job: payloads per CPU second, steady", "", "")
     return figure
 
