@@ -11,8 +11,8 @@ LEAST_TO_TIDY = 64
 
 class Confirmations:
     """A log of confirmations in offset order. An entry counts as long as no later one of its session is here, that is
-    while it has the offset that the session has; at most half of a long log does not. A quarter of the memory that an
-    ordered dict of the sessions takes (measured)."""
+    while it has the offset that the session has. The others are cleared away when the log has become twice as long as
+    without them. A quarter of the memory that an ordered dict of the sessions takes (measured)."""
 
     def __init__(self) -> None:
         self._sessions: deque[Session] = deque()
