@@ -150,7 +150,8 @@ class Service:
             policy, self._consumer, assignment, ownership, checkpoint, self._outbox, router, clock, self.metrics
         )
         self.assignment = assignment
-        self.longest_turn_s = policy.session_timeout_s + policy.flush_timeout_s + PATIENCE_WITH_TRANSACTIONS_S
+        asking_s = PATIENCE_WITH_TRANSACTIONS_S + PATIENCE_S  # for what is committed, and again where that is less
+        self.longest_turn_s = policy.session_timeout_s + policy.flush_timeout_s + asking_s
         self.stuck_after_s = self.longest_turn_s + settings.stall_timeout_s
 
     def _make_outbox(self, clients: Clients, may_produce: Callable[[], None], limits: dict[str, int]) -> Outbox:

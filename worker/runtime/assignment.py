@@ -165,13 +165,13 @@ class Assignment:
             KafkaException: a partition cannot be rewound.
             Retriable, TaskMigrated, TaskCorrupted, Fatal: it is not known what is committed.
         """
-        self._note_committed(self.tasks.values())
-        asked = self._starts(consumer, list(self.tasks)) if self._asks_broker else {}
-        for task_id, task in list(self.tasks.items()):
-            self._drop([task])
-            start = asked.get(task_id) or task.restart()
-            self.tasks[task_id] = self._new_task(task_id, start)
-            consumer.seek(TopicPartition(*task_id, start.point.offset))
+        tasks = list(self.tasks.values())
+        self._drop(tasks)
+        asked = self._starts(consumer, [task.id for task in tasks]) if self._asks_broker else {}
+        for task in tasks:
+            start = asked.get(task.id) or task.restart()
+            self.tasks[task.id] = self._new_task(task.id, start)
+            consumer.seek(TopicPartition(*task.id, start.point.offset))
 
     def drop_all(self) -> None:
         """Close everything dirty."""
@@ -219,17 +219,13 @@ class Assignment:
         found = [self.tasks.get((item.topic, item.partition)) for item in partitions]
         return [task for task in found if task is not None]
 
-    def _note_committed(self, tasks: Iterable[Task]) -> None:
-        for task in tasks:
-            if task.is_committed:
-                self._offsets.note_committed(task.id, task.committed.next_offset)
-
     def _drop(self, tasks: list[Task]) -> None:
-        self._note_committed(tasks)
         self._checkpoint.forget(tasks)
         for task in tasks:
             task.move(TaskState.CLOSED)
             del self.tasks[task.id]
+            if task.is_committed:
+                self._offsets.note_committed(task.id, task.committed.next_offset)
 
 
 def event_fields(event: str, ids: Iterable[TaskId], took_s: float) -> dict[str, object]:

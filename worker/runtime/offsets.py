@@ -69,18 +69,19 @@ class Offsets:
             Retriable, TaskMigrated, Fatal: nobody answers, or not to this member.
         """
         ids = list(ids)
-        deadline = self._clock.monotonic() + PATIENCE_S
-        while True:
-            found = self._committed_now(consumer, ids)
-            fallen = [task_id for task_id in ids if (found[task_id].next_offset or 0) < self._known.get(task_id, 0)]
-            if not fallen or self._clock.monotonic() > deadline:
-                break
+        found = self._committed_now(consumer, ids)
+        deadline = self._clock.monotonic() + PATIENCE_S  # from the first answer on: it may have taken long to come
+        while (fallen := self._fallen(found)) and self._clock.monotonic() < deadline:
             self._clock.sleep(RETRY_S)
+            found = self._committed_now(consumer, ids)
         for task_id in fallen:
             known, now = self._known[task_id], found[task_id].next_offset
             log.warning("%s[%d] was committed up to %d, now the group says %s: taken", *task_id, known, now)
         self._known.update({task_id: at.next_offset or 0 for task_id, at in found.items()})
         return found
+
+    def _fallen(self, found: dict[TaskId, Committed]) -> list[TaskId]:
+        return [task_id for task_id, at in found.items() if (at.next_offset or 0) < self._known.get(task_id, 0)]
 
     def _committed_now(self, consumer: ConsumerLike, ids: list[TaskId]) -> dict[TaskId, Committed]:
         asked = [TopicPartition(*task_id) for task_id in ids]

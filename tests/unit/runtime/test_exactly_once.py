@@ -255,6 +255,28 @@ def forget_for_a_while(member: FakeMember, answers: int) -> None:
     member.consumer.committed = asked  # type: ignore[method-assign]
 
 
+def test_offsets_that_fall_are_asked_for_again_however_long_the_first_answer_took() -> None:
+    broker = new_broker()
+    member = new_member(broker)
+    send(broker)
+    member.settle()
+    forget_for_a_while(member, answers=3)
+    ask, silent = member.consumer.committed, [150]
+
+    def not_at_once(partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        silent[0] -= 1
+        if silent[0] >= 0:
+            raise KafkaException(kafka_error(KafkaError.COORDINATOR_LOAD_IN_PROGRESS))
+        return ask(partitions, timeout)
+
+    member.consumer.committed = not_at_once  # type: ignore[method-assign]
+    broker.refuse_transactions.append(KafkaError._TIMED_OUT)
+    send(broker)
+    member.settle()
+    assert silent[0] < 0
+    assert seen_of_input(broker) == every_input(broker)
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_offsets_below_those_that_were_committed_are_not_believed(is_lost: bool) -> None:
     """A coordinator that has just come up may answer before it has read its log to the end (measured)."""
@@ -287,6 +309,19 @@ def test_offsets_that_were_set_back_while_nobody_was_there_are_taken_in_the_end(
     member.settle()
     assert seen_of_input(broker) == {(0, 0): 2}
     assert "input[0] was committed up to 1, now the group says None" in caplog.text
+
+
+def test_offsets_that_were_set_back_are_waited_for_once(caplog: pytest.LogCaptureFixture) -> None:
+    broker = new_broker()
+    member = new_member(broker, session_timeout_ms=45_000)  # the wait is no gap in the loop
+    send(broker)
+    member.settle()
+    broker.commits.clear()
+    broker.refuse_transactions.extend([KafkaError._TIMED_OUT, KafkaError._TIMED_OUT])
+    send(broker)
+    member.settle()
+    assert member.count("restores_after_failure") == 2
+    assert caplog.text.count("input[0] was committed up to 1") == 1
 
 
 @pytest.mark.parametrize(
