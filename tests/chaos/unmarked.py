@@ -14,10 +14,6 @@ from collections.abc import Iterable
 UNMARKED = re.compile(r"find leader endpoint for partitions \w*\((.*?)\) .* transaction markers for (\S+),")
 
 
-class UnmarkedTransactionError(Exception):
-    """The run went wrong, and a broker did this in it; the message says to whom and where."""
-
-
 def unmarked(broker_logs: Iterable[str]) -> list[str]:
     """The transactions that brokers say they ended so. Whoever deletes no topics sees a fault in each."""
     return [f"{name}: no marker on {partitions}" for log in broker_logs for partitions, name in UNMARKED.findall(log)]
