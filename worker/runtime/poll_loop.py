@@ -31,6 +31,7 @@ LEAST_WAIT_S = 0.01  # for a checkpoint that is due and had to wait
 LONGEST_BACKOFF_S = 5.0
 LET_GO_POLL_S, LET_GO_POLLS = 0.02, 100
 ORPHANED_S = 5.0  # how long a partition may be assigned without a task
+LONGEST_READ_S = 1.0  # then a batch is full: large records take long, and a transaction has to end within 10 s
 CALM_S = 60.0  # without a failure for this long, the next one is waited for as if it were the first
 
 
@@ -152,18 +153,21 @@ class PollLoop:
         )
 
     def _read(self) -> int:
-        """Fold a batch in; of how many records. As long as the client has many ready, it is not full."""
-        count, wait_s = 0, self._wait_s()
-        while True:
-            messages = self._poll(wait_s, self._policy.batch_size - count)
-            self._last_turn = self._clock.monotonic()
-            self._assignment.raise_failure()
-            self._ownership.check()
-            self._process(messages)
-            count += len(messages)
-            if len(messages) <= self._policy.small_batch or count >= self._policy.batch_size:
-                return count
-            wait_s = 0.0
+        """Fold a batch in; of how many records. It is topped up as long as the client has many ready, within limits."""
+        count = came = self._read_once(self._wait_s(), self._policy.batch_size)
+        full_at = self._last_turn + LONGEST_READ_S
+        while came > self._policy.small_batch and count < self._policy.batch_size and self._clock.monotonic() < full_at:
+            came = self._read_once(0.0, self._policy.batch_size - count)
+            count += came
+        return count
+
+    def _read_once(self, wait_s: float, most: int) -> int:
+        messages = self._poll(wait_s, most)
+        self._last_turn = self._clock.monotonic()
+        self._assignment.raise_failure()
+        self._ownership.check()
+        self._process(messages)
+        return len(messages)
 
     def _poll(self, wait_s: float, most: int) -> list[Message]:
         """What the client has ready. `consume` alone would wait its whole timeout unless it had as many (measured)."""

@@ -20,7 +20,7 @@ from tests.unit.runtime.member import (
     texts,
 )
 from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated, WorkerError
-from worker.kafka import KafkaError, TopicPartition
+from worker.kafka import KafkaError, Message, TopicPartition
 from worker.runtime.router import BUNDLE_BYTES
 from worker.runtime.task import TaskState
 
@@ -53,11 +53,33 @@ def test_a_batch_is_topped_up_while_the_client_has_many_records_ready() -> None:
     member = FakeMember(broker)
     member.settle()
     consume = member.consumer.consume
-    member.consumer.consume = lambda most, timeout: consume(min(most, 150), timeout)  # type: ignore[method-assign]
+
+    def at_most_150(num_messages: int, timeout: float) -> list[Message]:
+        return consume(min(num_messages, 150), timeout)
+
+    member.consumer.consume = at_most_150  # type: ignore[method-assign]
     for number in range(400):
         send(broker, text=str(number))
     member.turn()
     assert member.tasks[INPUT, 0].next_offset == 400
+
+
+def test_a_batch_is_not_topped_up_for_longer_than_a_second() -> None:
+    """Large records: otherwise one batch could outlast a transaction."""
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    consume = member.consumer.consume
+
+    def slowly(num_messages: int, timeout: float) -> list[Message]:
+        broker.clock.sleep(0.2)
+        return consume(min(num_messages, 150), timeout)
+
+    member.consumer.consume = slowly  # type: ignore[method-assign]
+    for number in range(1500):
+        send(broker, text=str(number))
+    member.turn()
+    assert 300 < member.tasks[INPUT, 0].next_offset < 1000
 
 
 # --- gaps --------------------------------------------------------------------------------------------------------
