@@ -15,6 +15,7 @@ from tests.acceptance.topic_log import QUIET, ROOM_BYTES
 
 SAMPLE_S = 0.3
 ANSWER_TIMEOUT_S = 1.0
+PATIENCE_S = 60.0  # for the end of the output, when nobody writes any more
 Partition = tuple[str, int]
 
 
@@ -65,13 +66,20 @@ class Witness:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def close(self, patience_s: float = PATIENCE_S) -> None:
+        """Raises an AssertionError where a partition cannot be read to its end: a transaction is open there."""
         self._stopping.set()
         self._thread.join()
-        while any(self._position(item) < self._end(item) for item in self._output):
-            self._read()
-        self._asking.close()
-        self._reading.close()
+        try:
+            deadline = time.monotonic() + patience_s
+            for item in self._output:
+                while (at := self._position(item)) < (end := self._end(item)):
+                    where = f"{item.topic}[{item.partition}]"
+                    assert time.monotonic() < deadline, f"{where} cannot be read beyond offset {at} of {end}"
+                    self._read()
+        finally:
+            self._asking.close()
+            self._reading.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
