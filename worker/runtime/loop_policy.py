@@ -13,6 +13,7 @@ class LoopPolicy:
 
     topics: tuple[str, ...]
     batch_size: int = 10_000  # the larger, the fewer records for each payload when there is much to do
+    many: int = 1000  # records ready at once: the loop is behind, and a batch is topped up
     small_batch: int = 100
     publish_interval_s: float = 0.0
     commit: CommitPolicy = ONCE_A_SECOND

@@ -153,10 +153,11 @@ class PollLoop:
         )
 
     def _read(self) -> int:
-        """Fold a batch in; of how many records. It is topped up as long as the client has many ready, within limits."""
+        """Fold a batch in; of how many records. It is topped up as long as the client has many ready, within limits:
+        where there are fewer, what changed does not wait for more."""
         count = came = self._read_once(self._wait_s(), self._policy.batch_size)
         full_at = self._last_turn + LONGEST_READ_S
-        while came > self._policy.small_batch and count < self._policy.batch_size and self._clock.monotonic() < full_at:
+        while came >= self._policy.many and count < self._policy.batch_size and self._clock.monotonic() < full_at:
             came = self._read_once(0.0, self._policy.batch_size - count)
             count += came
         return count

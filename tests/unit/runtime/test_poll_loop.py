@@ -48,20 +48,27 @@ def interrupt(member: FakeMember, after: int, what: Callable[[], None]) -> None:
 # --- batches -----------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_topped_up_while_the_client_has_many_records_ready() -> None:
+def read_in_portions(member: FakeMember, most: int, *, each_takes_s: float = 0.0) -> None:
+    """The client never has more ready at once."""
+    consume = member.consumer.consume
+
+    def portion(num_messages: int, timeout: float) -> list[Message]:
+        member.broker.clock.sleep(each_takes_s)
+        return consume(min(num_messages, most), timeout)
+
+    member.consumer.consume = portion  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("most", "read"), [(1200, 3000), (300, 301)], ids=["behind", "keeping up"])
+def test_a_batch_is_topped_up_while_the_client_has_many_records_ready(most: int, read: int) -> None:
     broker = new_broker()
     member = FakeMember(broker)
     member.settle()
-    consume = member.consumer.consume
-
-    def at_most_150(num_messages: int, timeout: float) -> list[Message]:
-        return consume(min(num_messages, 150), timeout)
-
-    member.consumer.consume = at_most_150  # type: ignore[method-assign]
-    for number in range(400):
+    read_in_portions(member, most)
+    for number in range(3000):
         send(broker, text=str(number))
     member.turn()
-    assert member.tasks[INPUT, 0].next_offset == 400
+    assert member.tasks[INPUT, 0].next_offset == read
 
 
 def test_a_batch_is_not_topped_up_for_longer_than_a_second() -> None:
@@ -69,17 +76,11 @@ def test_a_batch_is_not_topped_up_for_longer_than_a_second() -> None:
     broker = new_broker()
     member = FakeMember(broker)
     member.settle()
-    consume = member.consumer.consume
-
-    def slowly(num_messages: int, timeout: float) -> list[Message]:
-        broker.clock.sleep(0.2)
-        return consume(min(num_messages, 150), timeout)
-
-    member.consumer.consume = slowly  # type: ignore[method-assign]
-    for number in range(1500):
+    read_in_portions(member, 1200, each_takes_s=0.2)
+    for number in range(9000):
         send(broker, text=str(number))
     member.turn()
-    assert 300 < member.tasks[INPUT, 0].next_offset < 1000
+    assert 2400 < member.tasks[INPUT, 0].next_offset < 8000
 
 
 # --- gaps --------------------------------------------------------------------------------------------------------
