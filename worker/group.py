@@ -21,16 +21,12 @@ from worker.kafka import (
     translate,
 )
 from worker.pipeline.restore_point import RestorePoint, decode, encode
-from worker.runtime.offsets import look_for_leaders
+from worker.runtime.offsets import EARLIEST, LATEST, RETRY_S, look_for_leaders
 from worker.runtime.restore import Committed, LogBounds
 from worker.runtime.task import TaskId
 
 REQUEST_TIMEOUT_S = 10.0
 LEADER_TIMEOUT_S = 10.0  # how long a partition may be without a leader
-RETRY_S = 0.1
-
-EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class Owner(NamedTuple):

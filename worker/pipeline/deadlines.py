@@ -17,14 +17,12 @@ class Deadlines:
         self._order: list[int] = []  # a heap of the seconds
         self._begun = NEVER  # all seconds up to here
         self._near: list[tuple[float, str]] = []  # a heap of those in the seconds that have begun
-        self._count = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._near) + sum(map(len, self._seconds.values()))
 
     def add(self, deadline: float, name: str) -> None:
         """Nobody looks whether the name waits already."""
-        self._count += 1
         if deadline <= self._begun:
             heappush(self._near, (deadline, name))
             return
@@ -45,5 +43,4 @@ class Deadlines:
             second = heappop(self._order)
             due += self._seconds.pop(second)
             self._begun = second + 1.0
-        self._count -= len(due)
         return due

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from schemas.user_context import SCHEMA_VERSION
+from worker.context.session_memory import activity_text
 from worker.context.user_memory import UserMemory
 
 
@@ -100,7 +101,7 @@ def _activity(lines: list[bytes]) -> str | orjson.Fragment:
 @lru_cache(maxsize=512)
 def _numbered(count: int) -> bytes:
     """The JSON of a text of so many lines, to be filled in."""
-    return b'"Recent activity:%b"' % b"".join([b"\\n%d. %%b" % number for number in range(1, count + 1)])
+    return orjson.dumps(activity_text(["%b"] * count))
 
 
 def _encode(

@@ -53,9 +53,7 @@ class Visitor:
         self.sessions: dict[str, Session] = {}  # by product
         self.newest = NEVER  # the largest event time of all
         self.is_out = False  # a record that is not null may stand on the topic
-        self.linked: tuple[
-            tuple[Session, str], ...
-        ] = ()  # whose user was known when the record was made, and that user
+        self.linked: tuple[tuple[Session, str], ...] = ()  # whose user was known for the record, and that user
         self.listed: tuple[str, ...] = ()  # products of which it tells something
         self.listed_until = inf  # when some of that is no longer to be told
         self.due = inf  # when the queue has a look at it
