@@ -15,6 +15,7 @@ from benchmarks.progress import Steps
 from benchmarks.stopwatch import cpu_per_call
 from schemas.codec import Payload, Skip, read_payload
 from worker.pipeline import repartition
+from worker.pipeline.reading import arrival_of
 
 VALUES = 5000
 USERS = 5000
@@ -36,7 +37,7 @@ def measure(steps: Steps, *, rounds: int) -> Result:
     values = [payload.value for payload in skewed_crowd(VALUES, USERS, end=1.7e9)]
     carried = [_carried(values[at : at + BUNDLE]) for at in range(0, len(values), BUNDLE)]
     functions = {
-        "lines, before the hop": lambda it: repartition.write(map(_routed, it.payloads)),
+        "lines, before the hop": lambda it: repartition.write([_routed(each) for each in it.payloads]),
         "lines, behind it": lambda it: repartition.read(None, it.bundle, None),
         "JSON, before the hop": lambda it: [LINEAGE.pack(1, 1, 2, 0.0, 0.0) for _ in it.originals],
         "JSON, behind it": _read_again,
@@ -76,18 +77,7 @@ def _read(value: bytes) -> Payload:
 
 def _routed(payload: Payload) -> repartition.RoutedPayload:
     time = payload.forwarded_at or 0.0
-    return repartition.RoutedPayload(
-        payload.product_id,
-        payload.session_id,
-        time,
-        2,
-        payload.text(),
-        len(payload.actions),
-        payload.conversation_id,
-        payload.email,
-        payload.user_id,
-        time,
-    )
+    return arrival_of(payload, 2, time, time)
 
 
 def _read_again(it: Carried) -> object:

@@ -16,17 +16,17 @@ import time
 from collections.abc import Iterator
 
 import orjson
-from msgspec import structs
 
 from benchmarks.load import even_crowd, even_size
 from benchmarks.process_meter import usage_of
 from schemas.codec import Skip, read_payload
 from worker.context.session_memory import NEVER
 from worker.pipeline import repartition
-from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
+from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.event_time import EventTime
+from worker.pipeline.reading import arrival_of
 from worker.pipeline.rendering import RenderPolicy
+from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 
 WINDOW_S = 240.0  # all payloads lie within so long, below the lookback
@@ -41,17 +41,17 @@ def measure(users: int) -> dict[str, int]:
     values = [payload.value for payload in load]  # stay until the end, so that they are in every reading
     start = RestorePoint(0, NEVER)
     by_session, by_user = (
-        BySession(LinkPolicy(), 0, start),
+        BySession(LinkPolicy(), start),
         ByUser(UserPolicy(RenderPolicy()), UserStart(start, 0, 0, now)),
     )
     base = _resident_bytes()
-    for arrival in _arrivals(values):
-        by_session.apply(arrival)
+    for offset, arrival in _arrivals(values):
+        by_session.apply(offset, arrival)
     linked, linked_objects = _resident_bytes(), _objects()
-    for arrival in _arrivals(values):
-        value = repartition.write(routed for routed, _ in by_session.apply(arrival))  # it knows all sessions by now
-        by_user.apply(arrival.offset, now, repartition.read(None, value, None))
-        if arrival.offset % BATCH == 0:
+    for offset, arrival in _arrivals(values):
+        routed = [routed for routed, _ in by_session.apply(offset, arrival)]  # it knows all sessions by now
+        by_user.apply(offset, now, repartition.read(None, repartition.write(routed), None))
+        if offset % BATCH == 0:
             by_user.publish(now)
     by_user.publish(now)
     remembered = _resident_bytes()
@@ -75,10 +75,10 @@ def measure(users: int) -> dict[str, int]:
 def _forget_all(by_user: ByUser, next_offset: int, now: float) -> None:
     """Somebody else comes so much later that all others are older than the retention."""
     payload = next(iter(even_crowd(1, begin=now, interval_s=1.0)))
-    (arrival,) = _arrivals([payload.value])
-    by_session = BySession(LinkPolicy(), 0, RestorePoint(next_offset))
-    newcomer = Arrival(next_offset, structs.replace(arrival.payload, user_id="newcomer"), arrival.time)
-    by_user.apply(next_offset, now, [routed for routed, _ in by_session.apply(newcomer)])
+    ((_, arrival),) = _arrivals([payload.value])
+    by_session = BySession(LinkPolicy(), RestorePoint(next_offset))
+    arrival.user_id = "newcomer"
+    by_user.apply(next_offset, now, [routed for routed, _ in by_session.apply(next_offset, arrival)])
     by_user.publish(now)
     if by_user.user_count != 1:
         raise AssertionError(f"{by_user.user_count - 1} users are remembered who are gone")
@@ -93,12 +93,12 @@ def _objects() -> int:
     return len(gc.get_objects())
 
 
-def _arrivals(values: list[bytes]) -> Iterator[Arrival]:
+def _arrivals(values: list[bytes]) -> Iterator[tuple[int, RoutedPayload]]:
     for offset, value in enumerate(values):
         payload = read_payload(value)
         assert not isinstance(payload, Skip)
         assert payload.forwarded_at is not None
-        yield Arrival(offset, payload, EventTime(payload.forwarded_at, payload.forwarded_at, clamped=False))
+        yield offset, arrival_of(payload, offset, payload.forwarded_at, payload.forwarded_at)
 
 
 def _resident_bytes() -> int:

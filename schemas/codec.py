@@ -108,8 +108,12 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     def text(self) -> bytes:
         """The actions, a line each, as it will stand inside a JSON string: UTF-8, escaped, without the quotes. The
         lines are joined by a newline, which stands in none of them."""
-        if self.is_plain:
-            return "\n".join([_plain_line(action) for action in self.actions]).encode()
+        if self.is_plain:  # what `_line` makes, where there is nothing to escape and nothing to replace
+            lines = [
+                f"[{a.index or 0}] {a.type or ''}: {a.description or ''} \x7f {a.canonical_url or ''}"
+                for a in self.actions
+            ]
+            return "\n".join(lines).encode().replace(b"\x7f", _DASH)
         return b"\n".join([_line(action) for action in self.actions])
 
     def whole(self) -> Payload:
@@ -251,6 +255,4 @@ def _line(action: WireAction) -> bytes:
     return orjson.dumps(line)[1:-1]
 
 
-def _plain_line(action: WireAction) -> str:
-    """The same where there is nothing to escape and nothing to replace."""
-    return f"[{action.index or 0}] {action.type or ''}: {action.description or ''} — {action.canonical_url or ''}"
+_DASH = "—".encode()  # makes a text of plain lines twice as wide: until then a DEL stands for it, which is in none

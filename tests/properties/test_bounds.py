@@ -23,10 +23,11 @@ from tests.properties.traces import (
     traces,
     waits,
 )
-from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
+from worker.pipeline.by_session import BySession, LinkPolicy
 from worker.pipeline.by_user import SEGMENTS_PER_RETENTION, ByUser, UserPolicy, UserStart
-from worker.pipeline.event_time import EventTime
+from worker.pipeline.reading import arrival_of
 from worker.pipeline.rendering import RenderPolicy
+from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 from worker.policies import link_policy
 from worker.settings import Settings
@@ -74,7 +75,7 @@ def test_a_by_session_task_holds_no_more_than_its_policy(settings: Settings, mos
     settings = settings.model_copy(update={"max_held_sessions": most})
     policy = link_policy(settings)
     world = World(settings)
-    stage = BySession(policy, 0, RestorePoint(0))
+    stage = BySession(policy, RestorePoint(0))
     for pipe in trace:
         pipe(world)
     for record in world.driver.log(TaskId(Topic.INPUT, 0)):
@@ -115,9 +116,8 @@ LINKS = LinkPolicy(retention_s=20, link_retention_s=40, max_actions_per_session=
 USERS = UserPolicy(RenderPolicy(lookback_s=10, max_sessions=3, max_actions_per_session=4), expire_idle_users=False)
 
 
-def arrival(offset: int, at: float, session: str, user: str = "") -> Arrival:
-    payload = Payload(session, "", user, "", "", [WireAction()], at)
-    return Arrival(offset, payload, EventTime(at, at, clamped=False))
+def arrival(offset: int, at: float, session: str, user: str = "") -> tuple[int, RoutedPayload]:
+    return offset, arrival_of(Payload(session, "", user, "", "", [WireAction()], at), offset, at, at)
 
 
 def routed(offset: int, at: float, user: str, session: str = "a") -> Routed:
@@ -125,19 +125,19 @@ def routed(offset: int, at: float, user: str, session: str = "a") -> Routed:
 
 
 def test_sessions_that_come_and_go_leave_nothing_behind_one_that_holds_for_long() -> None:
-    stage = BySession(LINKS, 0, RestorePoint(0))
-    stage.apply(arrival(0, BEGIN, "first"))
+    stage = BySession(LINKS, RestorePoint(0))
+    stage.apply(*arrival(0, BEGIN, "first"))
     for offset in range(1, 5001):
-        stage.apply(arrival(offset, BEGIN + offset / 500, f"s{offset // 2}", user="alice" if offset % 2 else ""))
+        stage.apply(*arrival(offset, BEGIN + offset / 500, f"s{offset // 2}", user="alice" if offset % 2 else ""))
         assert stage.held_payloads <= 2
         assert len(stage._held_order) <= 2 * 2 + SLACK
     assert stage.restore_point().offset == 0
 
 
 def test_sessions_are_forgotten_without_a_checkpoint() -> None:
-    stage = BySession(LINKS, 0, RestorePoint(0))
+    stage = BySession(LINKS, RestorePoint(0))
     for offset in range(5000):
-        stage.apply(arrival(offset, BEGIN + offset, f"s{offset}", user="alice"))
+        stage.apply(*arrival(offset, BEGIN + offset, f"s{offset}", user="alice"))
         assert stage.session_count <= LINKS.retention_s + 1
         assert len(stage._confirmations) <= 2 * (LINKS.retention_s + 1) + SLACK
 

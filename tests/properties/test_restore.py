@@ -27,7 +27,7 @@ from tests.properties.traces import (
 )
 from worker.pipeline.by_session import BySession, Emission
 from worker.pipeline.by_user import SEGMENTS_PER_RETENTION, ByUser, UserStart
-from worker.pipeline.reading import read_arrival, reader_of
+from worker.pipeline.reading import Reader
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.policies import link_policy, user_policy
 from worker.settings import Settings
@@ -38,16 +38,17 @@ from worker.testing import Record, TaskId, Topic
 
 def fold(stage: BySession, record: Record, wall: float, committed: int = 0, sound_from: int = 0) -> list[Emission]:
     """Below `committed` it is restored."""
-    read = reader_of(record.offset, committed, sound_from)
+    reader = Reader(0, 3.0, sound_from)
+    read = reader.read_again if record.offset < committed else reader.read
     try:
-        arrival = read_arrival(read, record.offset, record.value, record.timestamp, wall, 3.0)
+        arrival = read(record.offset, record.value, record.timestamp, wall)
     except InvalidPayload:
         stage.refuse(record.offset)
         return []
     if isinstance(arrival, Skip):
         stage.skip(record.offset)
         return []
-    return stage.apply(arrival, restoring=record.offset < committed)
+    return stage.apply(record.offset, arrival, restoring=record.offset < committed)
 
 
 def committed(point: RestorePoint) -> RestorePoint:
@@ -67,13 +68,13 @@ def test_a_restored_by_session_task_emits_and_restores_like_the_one_that_never_s
         pipe(world)
     wall = world.driver.clock.wall()
     log = world.driver.log(TaskId(Topic.INPUT, 0))
-    live_task = BySession(link_policy(settings), 0, RestorePoint(0))
+    live_task = BySession(link_policy(settings), RestorePoint(0))
     points, emissions = [live_task.restore_point()], []
     for record in log:
         emissions.append(fold(live_task, record, wall))
         points.append(live_task.restore_point())
     for stopped_at, point in enumerate(points):
-        restored = BySession(link_policy(settings), 0, committed(point))
+        restored = BySession(link_policy(settings), committed(point))
         for record in log[point.offset : stopped_at]:
             assert fold(restored, record, wall + 100, stopped_at, committed(point).sound_from) == []
         for record in log[stopped_at:]:
@@ -89,7 +90,7 @@ def test_a_by_session_task_is_not_restored_from_further_back_than_its_links_and_
     for pipe in trace:
         pipe(world)
     wall = world.driver.clock.wall()
-    task = BySession(link_policy(settings), 0, RestorePoint(0))
+    task = BySession(link_policy(settings), RestorePoint(0))
     times: list[float] = []
     for record in world.driver.log(TaskId(Topic.INPUT, 0)):
         fold(task, record, wall)

@@ -25,7 +25,7 @@ def test_payloads_go_where_the_fold_of_their_partition_says(settings: Settings, 
     for pipe in trace:
         pipe(world)
     log = world.driver.log(TaskId(Topic.INPUT, 0))
-    stage = BySession(link_policy(settings), 0, RestorePoint(0))
+    stage = BySession(link_policy(settings), RestorePoint(0))
     emitted: list[tuple[str, Source, float, float, tuple[str, ...]]] = []
     for record in log:
         for emitted_payload, _ in fold(stage, record, world.driver.clock.wall()):

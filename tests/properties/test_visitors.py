@@ -38,7 +38,7 @@ from tests.properties.traces import (
     user_of,
 )
 from worker.pipeline.by_session import BySession
-from worker.pipeline.reading import read_arrival, reader_of
+from worker.pipeline.reading import Reader
 from worker.pipeline.restore_point import RestorePoint, decode, encode
 from worker.pipeline.visitors import Visitors, VisitorStart
 from worker.policies import link_policy, visitor_policy
@@ -81,24 +81,24 @@ class Run:
     def __init__(self, settings: Settings, log: list[Record], point: RestorePoint, committed: int, end: int) -> None:
         policy = visitor_policy(settings)
         assert policy is not None
-        self.stage = BySession(link_policy(settings), 0, point, Visitors(policy, VisitorStart(committed, end, 0)))
+        self.stage = BySession(link_policy(settings), point, Visitors(policy, VisitorStart(committed, end, 0)))
         self.table: Table = {}
         self._log = log
         self._committed = committed
-        self._sound_from = point.sound_from
+        self._reader = Reader(0, 3.0, point.sound_from)
 
     def read(self, end: int) -> None:
         for record in self._log[self.stage.next_offset : end]:
             try:
-                read = reader_of(record.offset, self._committed, self._sound_from)
-                arrival = read_arrival(read, record.offset, record.value, record.timestamp, 1e12, 3.0)
+                read = self._reader.read_again if record.offset < self._committed else self._reader.read
+                arrival = read(record.offset, record.value, record.timestamp, 1e12)
             except InvalidPayload:
                 self.stage.refuse(record.offset)
                 continue
             if isinstance(arrival, Skip):
                 self.stage.skip(record.offset)
             else:
-                self.stage.apply(arrival, restoring=record.offset < self._committed)
+                self.stage.apply(record.offset, arrival, restoring=record.offset < self._committed)
 
     def publish(self) -> None:
         for session, value in self.stage.publish_visitors(0):

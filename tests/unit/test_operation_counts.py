@@ -20,10 +20,10 @@ from worker.pipeline.restore_point import RestorePoint, encode
 
 PAYLOADS = 2000  # in one poll batch
 FEW, MANY = 200, 2000  # users
-CALLS_PER_PAYLOAD = 110
+CALLS_PER_PAYLOAD = 95
 CALLS_PER_RECORD = 70
 CALLS_PER_IDLE_TURN = 300
-RESTORING_BESIDE_LIVE = 0.8
+RESTORING_BESIDE_LIVE = 0.9
 ROOM = 1.05  # for what is done once in a batch or a checkpoint
 
 

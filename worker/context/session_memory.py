@@ -66,13 +66,14 @@ class Remembered(msgspec.Struct, Generic[AnyStr], frozen=True, order=True, gc=Fa
 
 
 _EVENT_TIME = attrgetter("event_time")
+FEW = 200  # payloads; smaller than this part of the bound, as many are not counted
 
 
 class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
     Holds the newest `max_actions` actions: a payload goes as soon as as many newer ones are here. So it does beyond
-    `max_size` (characters or bytes) of newer text; with `max_actions`, twice as much may be held for a while.
+    `max_size` (characters or bytes) of newer text; twice as much may be held for a while.
     `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them. Not
     thread-safe.
     """
@@ -103,8 +104,10 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
             if max_actions is not None:
                 while self._actions - payloads[0].actions >= max_actions:
                     self._drop_first(1)
-            if max_size is not None and len(seen.text) > max_size // (max_actions or max_size):
-                self._bound_size(max_size)
+            if max_size is not None:
+                count = len(payloads)
+                if count % FEW == 0 or len(seen.text) * max(FEW, count) > max_size:
+                    self._bound_size(max_size)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time
         if seen.conversation_id and self.conversation.is_before(event_time, source):
@@ -112,8 +115,8 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
         return True
 
     def _bound_size(self, max_size: int) -> None:
-        """Drop what so much newer text is here for. Looked at where a large payload came: small ones, at most
-        `max_actions`, are no more than as much again."""
+        """Drop what so much newer text is here for. Looked at where a large payload came, and with every so many small
+        ones: those in between are no more than as much again."""
         payloads, size = self._payloads, 0
         for at in range(len(payloads) - 1, 0, -1):
             size += len(payloads[at].text)

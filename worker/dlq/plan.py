@@ -69,7 +69,7 @@ class Judge:
             unreadable = True
         milliseconds = letter.why.source_timestamp_ms
         timestamp = self.now if self.append_time or milliseconds is None else milliseconds / 1000
-        happened = event_time(forwarded_at, timestamp, self.now, self.max_clock_skew_s).event_time
+        happened, _, _ = event_time(forwarded_at, timestamp, self.now, self.max_clock_skew_s)
         oldest = min(self.now, self.newest or self.now) - self.retention_s
         return Fate(late=self.newest is not None and happened < oldest, unreadable=unreadable)
 

@@ -11,13 +11,10 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 from sys import intern
 
-import msgspec
-
-from schemas.codec import Payload, PayloadIds
-from worker.context.session_memory import NEVER, source_of
+from worker.context.session_memory import NEVER
 from worker.context.user_memory import SessionKey
 from worker.pipeline.confirmations import Confirmations
-from worker.pipeline.event_time import EventTime
+from worker.pipeline.reading import Arrival, Unread
 from worker.pipeline.repartition import RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
 from worker.pipeline.session import NOT_CONFIRMED, Held, Session, new_session
@@ -43,20 +40,10 @@ class LinkPolicy:
 Emission = tuple[RoutedPayload, object]
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A readable record of the input topic. While restoring, the ids of its payload are enough."""
-
-    offset: int
-    payload: Payload | PayloadIds
-    time: EventTime
-
-
 class BySession:
     """The state of one input partition. `apply` takes its readable records in offset order."""
 
-    def __init__(
-        self, policy: LinkPolicy, partition: int, start: RestorePoint, visitors: Visitors | None = None
-    ) -> None:
+    def __init__(self, policy: LinkPolicy, start: RestorePoint, visitors: Visitors | None = None) -> None:
         self.counts: Counter[str] = Counter() if visitors is None else visitors.counts
         self.visitors = visitors  # None: nobody wants to know of them
         self.stream_time = start.stream_time
@@ -65,7 +52,6 @@ class BySession:
         self._policy = policy
         self._anonymous_user_id = policy.anonymous_user_id
         self._include_email = policy.include_email
-        self._first_source = source_of(partition, 0)
         self._oldest_seen_at = NEVER  # no session was seen before that
         self._sessions: OrderedDict[SessionKey, Session] = OrderedDict()  # least recently seen first
         self._confirmations = Confirmations()
@@ -85,16 +71,16 @@ class BySession:
     def held_payloads(self) -> int:
         return self._held_payloads
 
-    def apply(self, arrival: Arrival, source: object = None, *, restoring: bool = False) -> list[Emission]:
-        """Fold one record in; what goes to which user because of it. While restoring nothing is emitted. `source` is
-        whatever the caller wants back with what the record yields."""
+    def apply(self, offset: int, arrival: Arrival, source: object = None, *, restoring: bool = False) -> list[Emission]:
+        """Fold one record in; what goes to which user because of it. While restoring nothing is emitted, and the ids
+        are enough. The arrival is the stage's from here on. `source` is whatever the caller wants back with what the
+        record yields."""
         before = self.stream_time
-        self.next_offset = arrival.offset + 1
-        if arrival.time.stream_time > before:
-            self.stream_time = arrival.time.stream_time
-        payload = arrival.payload
-        session = self._see((payload.product_id, payload.session_id))
-        user = payload.user_id
+        self.next_offset = offset + 1
+        if arrival.stream_time > before:
+            self.stream_time = arrival.stream_time
+        session = self._see((arrival.product_id, arrival.session_id))
+        user = arrival.user_id
         if user and self._anonymous_user_id is not None and self._anonymous_user_id.search(user):
             self.counts["anonymous_user_id"] += 1
             user = ""
@@ -102,15 +88,15 @@ class BySession:
         if user:
             if session.held:
                 if not restoring:
-                    emissions = [_emission(held, user) for held in session.held]
+                    emissions = [(self._addressed(held.routed, user), held.source) for held in session.held]
                 self._release(session)
-            self._link(session, user, before, arrival.offset)
+            self._link(session, user, before, offset)
         if self.visitors is not None:
-            self.visitors.see(session, arrival.time.event_time, restoring=restoring)
+            self.visitors.see(session, arrival.event_time, restoring=restoring)
         if not session.user:
-            self._hold(session, self._held(arrival, before, source))
+            self._hold(session, self._held(offset, arrival, before, source))
         elif not restoring:
-            emissions.append((self._route(arrival, session.user), source))
+            emissions.append((self._addressed(arrival, session.user), source))
         return emissions
 
     def publish_visitors(self, now: float) -> list[tuple[str, bytes | None]]:
@@ -119,25 +105,17 @@ class BySession:
             return []
         return self.visitors.publish(self.stream_time, self.next_offset, now)
 
-    def _route(self, arrival: Arrival, user_id: str) -> RoutedPayload:
-        payload, time = arrival.payload.whole(), arrival.time
-        return RoutedPayload(
-            payload.product_id,
-            payload.session_id,
-            time.event_time,
-            self._first_source + arrival.offset,
-            payload.text(),
-            len(payload.actions),
-            payload.conversation_id,
-            payload.email if self._include_email else "",
-            user_id,
-            time.stream_time,
-        )
+    def _addressed(self, routed: RoutedPayload, user_id: str) -> RoutedPayload:
+        """To this user ("" = nobody yet), without what goes no further."""
+        routed.user_id = user_id
+        if not self._include_email:
+            routed.email = ""
+        return routed
 
-    def _held(self, arrival: Arrival, before: float, source: object) -> Held:
-        routed = self._route(arrival, "")
+    def _held(self, offset: int, arrival: Arrival, before: float, source: object) -> Held:
+        routed = self._addressed(arrival.whole() if isinstance(arrival, Unread) else arrival, "")
         kept = source if len(routed.text) >= KEEP_SOURCE_BYTES else None
-        return Held(self.stream_time, before, arrival.offset, max(1, routed.actions), routed, kept)
+        return Held(self.stream_time, before, offset, max(1, routed.actions), routed, kept)
 
     def skip(self, offset: int) -> None:
         """A record that is nobody's context: it only moves the position."""
@@ -255,11 +233,6 @@ class BySession:
         if confirmed is not None:
             point = min(point, RestorePoint(confirmed.confirmed_offset, confirmed.confirmed_before))
         return point._replace(sound_from=self._sound_from)
-
-
-def _emission(held: Held, user_id: str) -> Emission:
-    held.routed.user_id = user_id
-    return held.routed, held.source
 
 
 def _is_held(item: tuple[int, float, float, Session]) -> bool:

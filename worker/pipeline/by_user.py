@@ -99,6 +99,7 @@ class ByUser:
         self.next_offset = start.point.offset
         self._policy = policy
         self._hard_sessions = policy.hard_sessions
+        self._retention_s = policy.retention_s
         self._committed = start.committed
         self._end = start.end
         self.idle_clock = IdleClock(policy.idle_after_s if policy.expire_idle_users else None, start.end, start.now)
@@ -136,12 +137,8 @@ class ByUser:
         if isinstance(record, Reset):
             self._reset(offset, record.user_id, timestamp, record.mark, restoring=restoring)
             return
-        newest = NEVER
-        for routed in record:
-            if routed.event_time > newest:
-                newest = routed.event_time
-            self._add(offset, routed, restoring=restoring)
-        self._note(offset, newest)
+        if record:
+            self._add(offset, record, restoring=restoring)
 
     def _reset(self, offset: int, user_id: str, timestamp: float, mark: float | None, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
@@ -153,31 +150,38 @@ class ByUser:
         self._note(offset, mark)
         self._change(user_id, user, NEVER, restoring=restoring)
 
-    def _add(self, offset: int, routed: RoutedPayload, *, restoring: bool) -> None:
-        if routed.stream_time > self.stream_time:
-            self.stream_time = routed.stream_time
-        retention = self._policy.retention_s
-        user_id, event_time = routed.user_id, routed.event_time
-        user = self._users.get(user_id)
-        if user is not None:
-            if offset > user.version:
-                user.version = offset
-            if user.mark + retention < self.stream_time:
-                user.mark = NEVER
-        if event_time < self.stream_time - retention:
-            self.counts["late"] += 1
-        elif user is not None and event_time <= user.mark:
-            self.counts["erased"] += 1
-        else:
+    def _add(self, offset: int, bundle: list[RoutedPayload], *, restoring: bool) -> None:
+        users, retention, hard_sessions, newest = self._users, self._retention_s, self._hard_sessions, NEVER
+        # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
+        bounds = self._policy.render
+        max_actions, max_size = bounds.max_actions_per_session, bounds.max_record_bytes
+        for routed in bundle:
+            user_id, event_time, stream_time = routed.user_id, routed.event_time, routed.stream_time
+            if event_time > newest:
+                newest = event_time
+            if stream_time > self.stream_time:
+                self.stream_time = stream_time
+            oldest = self.stream_time - retention
+            user = users.get(user_id)
+            if user is not None:
+                if offset > user.version:
+                    user.version = offset
+                if NEVER < user.mark < oldest:
+                    user.mark = NEVER
+            if event_time < oldest:
+                self.counts["late"] += 1
+                continue
             if user is None:
                 user = self._user(user_id, offset)
-            bounds = self._policy.render
-            # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
-            if not user.add(routed, bounds.max_actions_per_session, bounds.max_record_bytes):
+            elif event_time <= user.mark:
+                self.counts["erased"] += 1
+                continue
+            if not user.add(routed, max_actions, max_size):
                 self.counts["repeats"] += 1
-            if len(user.sessions) > self._hard_sessions:
-                self.counts["sessions_dropped"] += user.bound_sessions(self._hard_sessions)
+            if len(user.sessions) > hard_sessions:
+                self.counts["sessions_dropped"] += user.bound_sessions(hard_sessions)
             self._change(user_id, user, event_time, restoring=restoring)
+        self._note(offset, newest)
 
     def _user(self, user_id: str, offset: int) -> User:
         user = self._users.get(user_id)

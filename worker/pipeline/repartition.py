@@ -1,6 +1,6 @@
 """The form of a record on the repartition topic: the one place that writes and reads it.
 
-Form 2: one record carries many payloads of one partition (`Bundle`): the byte 2, then a MessagePack array of
+Form 2: one record carries many payloads of one partition: the byte 2, then a MessagePack array of
 `RoutedPayload`: whose it is, the payload's lineage and what is remembered of it, its actions as lines of text. There
 is no key: its users differ. Writing and reading a payload takes 0.5 us so, and 1.8 us in a record of its own, where
 the client's work for the record comes on top; the input's JSON, parsed again, takes twice as long as the lines
@@ -17,7 +17,6 @@ gives them the header `mark` (a form number and a time): those erase up to that 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -75,57 +74,11 @@ _decoder_of_form_1 = msgspec.msgpack.Decoder(PayloadInForm1)
 _HEAD_OF_FORM_1 = b"\x9a\x01"  # MessagePack: an array of ten, whose first is 1
 _decoder = msgspec.msgpack.Decoder(list[RoutedPayload])
 _FORM_BYTE = bytes([FORM])
-_HEAD = struct.Struct(">BBH")  # the form, and MessagePack's head of an array: its type and the count
-_ARRAY = 0xDC
-MOST_PAYLOADS = 0xFFFF
 
 
-class Bundle:
-    """The value of a record that is being put together."""
-
-    def __init__(self) -> None:
-        self._value = bytearray(_HEAD.size)
-        self._count = 0
-
-    def add(self, routed: RoutedPayload) -> int:
-        """Append a payload; the bytes that it takes."""
-        before = len(self._value)
-        _encoder.encode_into(routed, self._value, before)
-        self._count += 1
-        return len(self._value) - before
-
-    def drop_last(self, size: int) -> None:
-        """Take back the payload that was added last; `size` is what `add` said."""
-        del self._value[-size:]
-        self._count -= 1
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return len(self._value)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def take(self) -> bytes:
-        """The value as it goes out; an empty one takes its place."""
-        _HEAD.pack_into(self._value, 0, FORM, _ARRAY, self._count)
-        value = bytes(self._value)
-        self.clear()
-        return value
-
-    def clear(self) -> None:
-        """Begin anew."""
-        del self._value[_HEAD.size :]
-        self._count = 0
-
-
-def write(routed: Iterable[RoutedPayload]) -> bytes:
+def write(routed: list[RoutedPayload]) -> bytes:
     """The value of a record with these payloads."""
-    bundle = Bundle()
-    for payload in routed:
-        bundle.add(payload)
-    return bundle.take()
+    return _FORM_BYTE + _encoder.encode(routed)
 
 
 def write_in_form_1(routed: RoutedPayload) -> bytes:

@@ -12,7 +12,8 @@ class LoopPolicy:
     """How the loop goes about it."""
 
     topics: tuple[str, ...]
-    batch_size: int = 10_000  # the larger, the fewer records for each payload when there is much to do
+    read_size: int = 10_000  # records that are asked for at once
+    batch_size: int = 30_000  # the larger, the fewer records for each payload when there is much to do
     many: int = 1000  # records ready at once: the loop is behind, and a batch is topped up
     small_batch: int = 100
     publish_interval_s: float = 0.0

@@ -23,7 +23,7 @@ from schemas.user_context import UserContext, VisitorContext
 from worker.pipeline import repartition
 from worker.pipeline.by_session import BySession
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
-from worker.pipeline.reading import read_arrival, reader_of
+from worker.pipeline.reading import Reader
 from worker.pipeline.restore_point import encode
 from worker.pipeline.visitors import Visitors, VisitorStart
 from worker.policies import link_policy, user_policy, visitor_policy
@@ -104,7 +104,8 @@ class SessionTask(Task):
         policy, visitors = visitor_policy(settings), None
         if policy is not None:
             visitors = Visitors(policy, VisitorStart(start.next_offset, start.end, cluster.clock.wall()))
-        self.stage = BySession(link_policy(settings), task_id.partition, start.point, visitors)
+        self.stage = BySession(link_policy(settings), start.point, visitors)
+        self._reader = Reader(task_id.partition, settings.max_clock_skew_s, start.point.sound_from)
         self._settings = settings
 
     def publish(self) -> None:
@@ -119,10 +120,9 @@ class SessionTask(Task):
         now = self._cluster.clock.wall()
         if self.stage.visitors is not None:
             self.stage.visitors.idle_clock.hear(now if record.timestamp is None else min(record.timestamp, now))
-        read = reader_of(record.offset, self._start.next_offset, self._start.point.sound_from)
-        skew_s = self._settings.max_clock_skew_s
+        read = self._reader.read if running else self._reader.read_again
         try:
-            arrival = read_arrival(read, record.offset, record.value, record.timestamp, now, skew_s)
+            arrival = read(record.offset, record.value, record.timestamp, now)
         except InvalidPayload as exc:
             self.stage.refuse(record.offset)
             if running:
@@ -132,7 +132,7 @@ class SessionTask(Task):
             self.stage.skip(record.offset)
             self.counts[arrival.value] += running
             return
-        routed = [payload for payload, _ in self.stage.apply(arrival, restoring=not running)]
+        routed = [payload for payload, _ in self.stage.apply(record.offset, arrival, restoring=not running)]
         if routed:  # of one user
             home = self._cluster.home_of(routed[0].user_id)
             self.unflushed.append(Outgoing(Topic.REPARTITION, None, repartition.write(routed), [], home))

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from schemas.codec import Payload, WireAction
-from worker.context.session_memory import place_of
-from worker.pipeline.by_session import KEEP_SOURCE_BYTES, Arrival, BySession, LinkPolicy
-from worker.pipeline.event_time import EventTime
+from worker.context.session_memory import place_of, source_of
+from worker.pipeline.by_session import KEEP_SOURCE_BYTES, BySession, LinkPolicy
+from worker.pipeline.reading import arrival_of
 from worker.pipeline.restore_point import RestorePoint
 
 POLICY = LinkPolicy(retention_s=20, link_retention_s=40, max_actions_per_session=4, max_held_sessions=2)
@@ -22,7 +22,7 @@ class Partition:
     """One input partition: sends payloads, each at its time, and remembers what each one yielded."""
 
     def __init__(self, policy: LinkPolicy = POLICY, start: RestorePoint | None = None) -> None:
-        self.stage = BySession(policy, 3, start or RestorePoint(0))
+        self.stage = BySession(policy, start or RestorePoint(0))
         self._offsets = count(self.stage.next_offset)
 
     def send(
@@ -38,8 +38,8 @@ class Partition:
         """(user, offset) of everything that goes out because of it."""
         offset = next(self._offsets)
         payload = Payload(session, product, user, "", "", [WireAction()] * actions, START + at)
-        time = EventTime(START + at, START + at, clamped=False)
-        emissions = self.stage.apply(Arrival(offset, payload, time), offset, restoring=restoring)
+        arrival = arrival_of(payload, source_of(3, offset), START + at, START + at)
+        emissions = self.stage.apply(offset, arrival, offset, restoring=restoring)
         out = []
         for routed, kept in emissions:
             partition, number = place_of(routed.source)
@@ -142,12 +142,12 @@ def test_the_session_that_holds_the_oldest_lets_go_beyond_max_held_sessions() ->
 
 
 def test_a_large_payload_is_held_with_what_it_came_in() -> None:
-    stage = BySession(POLICY, 3, RestorePoint(0))
+    stage = BySession(POLICY, RestorePoint(0))
     for offset, description in enumerate(["x" * KEEP_SOURCE_BYTES, "small"]):
         payload = Payload("a", "", "", "", "", [WireAction(description=description)], START)
-        stage.apply(Arrival(offset, payload, EventTime(START, START, clamped=False)), f"record {offset}")
+        stage.apply(offset, arrival_of(payload, offset, START, START), f"record {offset}")
     named = Payload("a", "", "alice", "", "", [], START)
-    emissions = stage.apply(Arrival(2, named, EventTime(START, START, clamped=False)), "record 2")
+    emissions = stage.apply(2, arrival_of(named, 2, START, START), "record 2")
     assert [kept for _, kept in emissions] == ["record 0", None, "record 2"]
 
 

@@ -10,7 +10,6 @@ import pytest
 from worker.pipeline.repartition import (
     FORM,
     MARK_FORM,
-    Bundle,
     Reset,
     RoutedPayload,
     UnknownForm,
@@ -46,23 +45,6 @@ def test_many_payloads_fit_into_one_record() -> None:
 
 def test_neither_key_nor_headers_of_payloads_matter() -> None:
     assert read(b"carol", VALUE, [("traceparent", b"00-1"), ("mark", None)]) == [ALICE]
-
-
-def test_a_bundle_tells_what_a_payload_takes_and_lets_go_of_the_last() -> None:
-    bundle = Bundle()
-    assert not bundle
-    empty = bundle.size
-    first = bundle.add(ALICE)
-    second = bundle.add(BOB)
-    assert (len(bundle), bundle.size) == (2, empty + first + second)
-    bundle.drop_last(second)
-    assert len(bundle) == 1
-    assert bundle.take() == VALUE
-    assert (len(bundle), bundle.size) == (0, empty)
-    bundle.add(BOB)
-    bundle.clear()
-    bundle.add(ALICE)
-    assert bundle.take() == VALUE
 
 
 @pytest.mark.parametrize("routed", [ALICE, BOB])

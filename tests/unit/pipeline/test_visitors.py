@@ -9,8 +9,9 @@ import orjson
 
 from schemas.codec import Payload, WireAction
 from schemas.user_context import VisitorContext
-from worker.pipeline.by_session import Arrival, BySession, LinkPolicy
-from worker.pipeline.event_time import EventTime
+from worker.context.session_memory import source_of
+from worker.pipeline.by_session import BySession, LinkPolicy
+from worker.pipeline.reading import arrival_of
 from worker.pipeline.rendering import RenderPolicy
 from worker.pipeline.restore_point import RestorePoint
 from worker.pipeline.visitors import VisitorPolicy, Visitors, VisitorStart
@@ -37,7 +38,7 @@ class Partition:
     ) -> None:
         policy = VisitorPolicy(render, link.retention_s, link.link_retention_s, idle_after_s)
         self.visitors = Visitors(policy, VisitorStart(committed, end, START))
-        self.stage = BySession(link, 3, start or RestorePoint(0), self.visitors)
+        self.stage = BySession(link, start or RestorePoint(0), self.visitors)
         self._committed = committed
         self._offsets = count(self.stage.next_offset)
 
@@ -57,8 +58,8 @@ class Partition:
         done = [WireAction(description=f"{offset}", type="click", canonical_url="/")] * actions
         event_time = START + (at if event is None else event)
         payload = Payload(session, product, user, email, conversation, done, event_time)
-        time = EventTime(event_time, START + at, clamped=False)
-        self.stage.apply(Arrival(offset, payload, time), restoring=offset < self._committed)
+        arrival = arrival_of(payload, source_of(3, offset), event_time, START + at)
+        self.stage.apply(offset, arrival, restoring=offset < self._committed)
 
     def publish(self, now: float = 0) -> dict[str, Record]:
         out = self.stage.publish_visitors(START + now)
