@@ -2,8 +2,9 @@
 
 With default settings. The rate is doubled until payloads pile up, then narrowed down. It is sustained when all of them
 are through half a second after the last was sent. Payloads are encoded beforehand, and of every tenth user only is
-looked at when it comes back, so that one thread can send and receive. The pass-through of two hops is then sent the
-same rates.
+looked at when it comes back, so that one thread can send and receive. It sends with the client's default linger.ms: a
+request for each of thousands of payloads is more than the broker has time for. The pass-through of two hops is then
+sent the same rates.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.bench_latency import MEMBER, PASSTHROUGH, forwarding
@@ -31,6 +33,7 @@ NARROWING = 2  # steps between the last rate that held and the first that did no
 HALF_S = 10.0
 DRAIN_TIMEOUT_S = 60.0
 REST_S = 0.5  # what may be left when the last is sent: a tenth too much for 5 s piles up so much
+LINGER_MS = 5.0  # the default of librdkafka, and of Kafka's own client since 4.0
 LATE_S = 0.25  # a sender that is later than this did not send at that rate
 
 
@@ -138,7 +141,8 @@ def is_every_tenth(key: bytes) -> bool:
 def _driver(broker: Broker, name: str, encoded: Sequence[Payload], steps: Steps, doing: str) -> Iterator[Driver]:
     payloads = itertools.cycle(encoded)
     make, telling = forwarding(broker, name)
-    with ready_line(broker, make, telling, payloads, is_every_tenth) as (line, running):
+    make_line = partial(Line, linger_ms=LINGER_MS)
+    with ready_line(broker, make, telling, payloads, is_every_tenth, make_line) as (line, running):
         yield Driver(line, running, payloads, steps, f"{doing}, {name}")
 
 

@@ -21,6 +21,7 @@ from benchmarks.topics import PARTITIONS, Broker, Feed, wait_until
 READY_PAYLOADS = 64  # enough sessions for every partition
 READY_TIMEOUT_S = 60.0
 FORWARDED_AT = b'"forwarded_at":'
+LEAST_WAIT_S = 0.001  # at a high rate some are sent together: waiting for each takes the CPU that the others need
 
 Watched = Callable[[bytes], bool]
 Telling = Callable[[bytes], Iterator[tuple[str, float]]]
@@ -65,13 +66,21 @@ def tells_of_payload(value: bytes) -> Iterator[tuple[str, float]]:
 
 class Line:
     """Sends and receives. `is_watched` says of a key, a session's or a user's, whether latencies are taken: to look
-    into a record takes longer than to receive it."""
+    into a record takes longer than to receive it. `linger_ms`: the sender's; 0 sends each payload at once."""
 
-    def __init__(self, broker: Broker, subject: Subject, telling: Telling, is_watched: Watched = everybody) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        subject: Subject,
+        telling: Telling,
+        is_watched: Watched = everybody,
+        *,
+        linger_ms: float = 0,
+    ) -> None:
         self.arrivals = Arrivals()
         self._telling = telling
         self.is_watched = is_watched
-        self._feed = Feed(broker.bootstrap_servers, subject.hops[0], linger_ms=0)
+        self._feed = Feed(broker.bootstrap_servers, subject.hops[0], linger_ms=linger_ms)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": broker.bootstrap_servers,
@@ -103,7 +112,7 @@ class Line:
         late_s = 0.0
         for number, (at_s, payload, phase) in enumerate(due):
             while (left := began + at_s - time.monotonic()) > 0:
-                self._receive(left)
+                self._receive(max(left, LEAST_WAIT_S))
             late_s = -left
             if late_s and number % 20 == 0:
                 self._receive(0)
@@ -152,7 +161,7 @@ def ready_line(
     telling: Telling,
     ready: Iterator[Payload],
     is_watched: Watched = everybody,
-    make_line: type[Line] | None = None,
+    make_line: Callable[[Broker, Subject, Telling, Watched], Line] | None = None,
 ) -> Iterator[tuple[Line, Running]]:
     """A subject on topics of its own, through which `ready` payloads have come on every partition.
 
