@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,10 @@ ROOM = 1.05  # for what is done once in a batch or a checkpoint
 class Worked:
     """A member that has worked off PAYLOADS of so many users, and then as many again; only those are counted."""
 
-    def __init__(self, users: int) -> None:
+    def __init__(self, users: int, **settings: Any) -> None:
         self.users = users
         self.broker = new_broker(partitions=4)
-        self.member = FakeMember(self.broker, expire_idle_users=False)
+        self.member = FakeMember(self.broker, expire_idle_users=False, **settings)
         begin = self.broker.clock.wall() - 200
         load = even_crowd(users, begin=begin, interval_s=200 / (2 * PAYLOADS), count=2 * PAYLOADS)
         for payload in itertools.islice(load, PAYLOADS):
@@ -95,6 +96,10 @@ def test_a_payload_is_produced_once_and_each_user_of_a_batch_once(users: int) ->
 
 def test_a_payload_takes_no_more_calls_than_it_did() -> None:
     assert worked(FEW).live.total <= PAYLOADS * CALLS_PER_PAYLOAD
+
+
+def test_a_payload_takes_no_more_calls_where_many_actions_are_kept() -> None:
+    assert Worked(FEW, max_actions_per_session=100_000).live.total <= worked(FEW).live.total * ROOM
 
 
 def test_what_many_users_cost_more_than_few_is_their_records() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import cycle, permutations
+
+import pytest
 
 from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, activity_text, source_of
 
@@ -79,6 +81,19 @@ def test_a_payload_goes_as_soon_as_as_much_newer_text_is_here() -> None:
         for event_time, source, lines in order:
             memory.add(seen(event_time, source, *lines), max_size=7)
         assert memory.lines_since(NEVER, None) == ["bb", "b", "ccc"]
+
+
+@pytest.mark.parametrize("max_actions", [None, 300, 10_000])
+@pytest.mark.parametrize("lengths", [(4,), (1, 9), (0, 30, 2), (5, 5, 400)], ids=str)
+def test_no_more_than_twice_the_newest_text_is_held(lengths: tuple[int, ...], max_actions: int | None) -> None:
+    most = 200
+    memory: SessionMemory[str] = SessionMemory()
+    for number, length in zip(range(3000), cycle(lengths), strict=False):
+        memory.add(seen(number, number, "x" * length), max_actions, most)
+        if number % 700 == 699:
+            memory.forget_before(number - 150)  # shrinks, and grows again
+        text = sum(len(payload.text) for payload in memory._payloads)
+        assert text <= 2 * most + max(lengths)
 
 
 def test_the_newest_payload_stays_however_long_it_is() -> None:
