@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from math import inf, nextafter
-from sys import intern
+from sys import intern, maxsize
 
 from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
@@ -230,21 +230,30 @@ class ByUser:
         """What users expire by."""
         return self.idle_clock.time(self.stream_time, self.next_offset, now)
 
-    def publish(self, now: float) -> list[tuple[str, bytes | None]]:
-        """The records of the users that changed or expired, null for those of whom nothing is known any more."""
+    def publish(self, now: float, most: int = maxsize) -> list[tuple[str, bytes | None]]:
+        """The records of the users that changed or expired, null for those of whom nothing is known any more. If there
+        are more than `most`, the others stay changed."""
         if self.is_restoring:
+            self.published_events = []
             return []
-        self.published_events = [event_time for event_time in self._changed.values() if event_time != NEVER]
         clock = self.clock(now)
         self._expire(clock)
         if self._restored and self.next_offset >= self._end:
             self._changed.update(self._restored)
             self._restored = {}
+        changed = self._take_changed(most)
+        self.published_events = [event_time for event_time in changed.values() if event_time != NEVER]
         oldest = self.stream_time - self._policy.retention_s
-        out = [(user_id, self._render(user_id, clock, oldest)) for user_id in self._changed]
-        self._changed = {}
-        self._forget()
+        out = [(user_id, self._render(user_id, clock, oldest)) for user_id in changed]
+        if not self._changed:
+            self._forget()
         return out
+
+    def _take_changed(self, most: int) -> dict[str, float]:
+        if len(self._changed) > most:
+            return dict([self._changed.popitem() for _ in range(most)])
+        changed, self._changed = self._changed, {}
+        return changed
 
     def change_again(self, user_id: str) -> bool:
         """The record of this user did not get out: it is rendered again. False = not a user of ours."""

@@ -42,6 +42,8 @@ from worker.runtime.received import source_record, timestamp_of
 from worker.runtime.restore import Start
 from worker.runtime.router import Router
 
+PORTION = 1000  # users that are rendered before their records are sent: all of a large batch would be 100 MB
+
 TopicName = str
 TaskId = tuple[TopicName, int]
 
@@ -294,11 +296,14 @@ class UserTask(Task):
 
     def publish(self, now: float) -> int:
         self.changed_since = None
-        records = self.stage.publish(now)
-        self._channels.publish(self._channels.output_topic, records, _USER)
-        if records:
+        count = 0
+        while True:
+            records = self.stage.publish(now, PORTION)
+            self._channels.publish(self._channels.output_topic, records, _USER)
             self._channels.metrics.note_leaving(self.stage.published_events)
-        return len(records)
+            count += len(records)
+            if len(records) < PORTION:
+                return count
 
     def publish_again(self, outgoing: Outgoing, now: float) -> bool:
         if outgoing.topic != self._channels.output_topic:

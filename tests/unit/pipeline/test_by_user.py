@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import maxsize
 from typing import Any
 
 import orjson
@@ -58,9 +59,9 @@ class Partition:
     def restores(self) -> bool:
         return self.stage.is_restoring
 
-    def publish(self, now: float = 0) -> dict[str, Any]:
+    def publish(self, now: float = 0, most: int = maxsize) -> dict[str, Any]:
         """User to the times of the actions in their record; None = a null record."""
-        records = self.stage.publish(START + now)
+        records = self.stage.publish(START + now, most)
         assert len(dict(records)) == len(records)
         return {user: value and times(value) for user, value in records}
 
@@ -227,6 +228,29 @@ def test_what_is_newer_than_a_mark_keeps_its_email_and_conversation() -> None:
     partition.reset(50, mark=3)
     record = partition.record()
     assert (record["email"], record["sessions"][0]["conversation_id"]) == ("now", "now")
+
+
+def test_of_many_users_as_many_are_published_as_are_asked_for() -> None:
+    partition = Partition()
+    for number, user in enumerate(["alice", "bob", "carol"]):
+        partition.add(number, user)
+    first = partition.publish(most=2)
+    assert (len(first), partition.waits(), len(partition.stage.published_events)) == (2, True, 2)
+    assert first | partition.publish(most=2) == {"alice": [0], "bob": [1], "carol": [2]}
+    assert not partition.waits()
+    assert partition.publish(most=2) == {}
+
+
+def test_nobody_is_forgotten_who_waits_for_the_next_portion() -> None:
+    partition = Partition()
+    partition.add(0)
+    partition.add(15, "bob")
+    assert partition.publish()["alice"] is None
+    partition.reset(15, mark=-100)
+    partition.add(25, "bob")
+    assert partition.publish(most=1) == {"bob": [15, 25]}
+    assert partition.publish(most=1) == {"alice": None}
+    assert partition.stage.user_count == 1
 
 
 def test_a_user_can_be_published_again_as_the_record_stands() -> None:

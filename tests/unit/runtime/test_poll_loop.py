@@ -21,6 +21,7 @@ from tests.unit.runtime.member import (
 )
 from worker.errors import ExitCode, Fatal, TaskCorrupted, TaskMigrated, WorkerError
 from worker.kafka import KafkaError, Message, TopicPartition
+from worker.runtime import task
 from worker.runtime.router import BUNDLE_BYTES
 from worker.runtime.task import TaskState
 
@@ -81,6 +82,19 @@ def test_a_batch_is_not_topped_up_for_longer_than_a_second() -> None:
         send(broker, text=str(number))
     member.turn()
     assert 2400 < member.tasks[INPUT, 0].next_offset < 8000
+
+
+def test_a_large_batch_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In portions: all of its records at once would be too many."""
+    monkeypatch.setattr(task, "PORTION", 2)
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    users = [f"user {number}" for number in range(5)]
+    for user in users:
+        send(broker, f"session of {user}", user)
+    member.settle()
+    assert set(records(broker)) == set(users)
 
 
 # --- gaps --------------------------------------------------------------------------------------------------------
