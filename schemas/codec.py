@@ -116,10 +116,6 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
             return "\n".join(lines).encode().replace(b"\x7f", _DASH)
         return b"\n".join([_line(action) for action in self.actions])
 
-    def whole(self) -> Payload:
-        """Itself: everything is read."""
-        return self
-
 
 class PayloadIds(msgspec.Struct, frozen=True, gc=False):
     """A payload of which only this much was read. As in `Payload`."""
@@ -129,12 +125,6 @@ class PayloadIds(msgspec.Struct, frozen=True, gc=False):
     user_id: str
     forwarded_at: float | None
     value: bytes
-
-    def whole(self) -> Payload:
-        """Read the rest, too."""
-        payload = read_payload(self.value)
-        assert isinstance(payload, Payload)  # it has a session id
-        return payload
 
 
 def read_payload(value: bytes | None) -> Payload | Skip:

@@ -14,6 +14,7 @@ from schemas.actions import identifier
 from schemas.codec import InvalidPayload, Payload, PayloadIds, Skip, read_ids, read_payload
 from schemas.json_schema import documents
 from tests.routed import as_lines
+from worker.pipeline.reading import Reader, Unread
 
 VALIDATOR = Draft202012Validator(orjson.loads(documents()["actions_payload.schema.json"]))
 
@@ -126,7 +127,10 @@ def test_the_ids_alone_are_those_of_the_whole(document: dict[str, Any], in_a_fra
     assert isinstance(ids, PayloadIds)
     for name in ("session_id", "product_id", "user_id", "forwarded_at"):
         assert getattr(ids, name) == getattr(whole, name)
-    assert ids.whole() == whole
+    again, read_whole = Reader(1, 60.0, sound_from=0), Reader(1, 60.0, sound_from=8)
+    unread = again.read_again(7, value, 1e9, 2e9)
+    assert isinstance(unread, Unread)
+    assert unread.whole() == again.read(7, value, 1e9, 2e9) == read_whole.read_again(7, value, 1e9, 2e9)
 
 
 @given(payloads)

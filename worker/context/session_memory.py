@@ -66,14 +66,14 @@ class Remembered(msgspec.Struct, Generic[AnyStr], frozen=True, order=True, gc=Fa
 
 
 _EVENT_TIME = attrgetter("event_time")
-FEW = 200  # payloads; smaller than this part of the bound, as many are not counted
+MANY = 200  # a payload smaller than this part of the bound is not looked at when it comes; every 200th is
 
 
 class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     """The payloads of one session in the order (event time, source), whatever the order they came in.
 
     Holds the newest `max_actions` actions: a payload goes as soon as as many newer ones are here. So it does beyond
-    `max_size` (characters or bytes) of newer text; twice as much may be held for a while.
+    `max_size` (characters or bytes) of newer text; twice as much and the largest payload may be held for a while.
     `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them. Not
     thread-safe.
     """
@@ -96,6 +96,7 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
             elif any(payload.source == source for payload in self._payloads):
                 return False
             payloads, payload = self._payloads, Remembered(event_time, source, seen.text, actions)
+            before = len(payloads)
             if not payloads or event_time > payloads[-1].event_time:
                 payloads.append(payload)
             else:
@@ -106,7 +107,8 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
                     self._drop_first(1)
             if max_size is not None:
                 count = len(payloads)
-                if count % FEW == 0 or len(seen.text) * max(FEW, count) > max_size:
+                is_one_of_many = count > before and count % MANY == 0
+                if is_one_of_many or len(seen.text) * max(MANY, count) > max_size:
                     self._bound_size(max_size)
         if event_time > self.last_seen_at:
             self.last_seen_at = event_time

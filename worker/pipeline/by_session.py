@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
-from sys import intern
+from sys import intern, maxsize
 
 from worker.context.session_memory import NEVER
 from worker.context.user_memory import SessionKey
@@ -20,7 +20,7 @@ from worker.pipeline.restore_point import RestorePoint
 from worker.pipeline.session import NOT_CONFIRMED, Held, Session, new_session
 from worker.pipeline.visitors import Visitors
 
-KEEP_SOURCE_BYTES = 8 * 1024  # of text; less fits every topic, and what is held of it need not hold its source, too
+KEEP_SOURCE_SIZE = 2 * 1024  # of text and ids; less is 8 KiB at most and fits every topic: its source is not held, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,14 @@ class BySession:
             emissions.append((self._addressed(arrival, session.user), source))
         return emissions
 
-    def publish_visitors(self, now: float) -> list[tuple[str, bytes | None]]:
-        """The records of the sessions that changed, by session id. `now` is the wall clock."""
+    def publish_visitors(self, now: float, most: int = maxsize) -> list[tuple[str, bytes | None]]:
+        """The records of at most `most` sessions that changed, by session id. `now` is the wall clock."""
         if self.visitors is None:
             return []
-        return self.visitors.publish(self.stream_time, self.next_offset, now)
+        return self.visitors.publish(self.stream_time, self.next_offset, now, most)
 
     def _addressed(self, routed: RoutedPayload, user_id: str) -> RoutedPayload:
-        """To this user ("" = nobody yet), without what goes no further."""
+        """Itself, to this user ("" = nobody yet), and without an e-mail address where those go no further."""
         routed.user_id = user_id
         if not self._include_email:
             routed.email = ""
@@ -114,7 +114,8 @@ class BySession:
 
     def _held(self, offset: int, arrival: Arrival, before: float, source: object) -> Held:
         routed = self._addressed(arrival.whole() if isinstance(arrival, Unread) else arrival, "")
-        kept = source if len(routed.text) >= KEEP_SOURCE_BYTES else None
+        texts = (routed.text, routed.session_id, routed.product_id, routed.conversation_id, routed.email)
+        kept = source if sum(map(len, texts)) >= KEEP_SOURCE_SIZE else None
         return Held(self.stream_time, before, offset, max(1, routed.actions), routed, kept)
 
     def skip(self, offset: int) -> None:

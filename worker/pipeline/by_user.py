@@ -16,6 +16,7 @@ from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
 from worker.pipeline.deadlines import Deadlines
 from worker.pipeline.idle_clock import IdleClock
+from worker.pipeline.portion import take
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
 from worker.pipeline.restore_point import RestorePoint
@@ -241,19 +242,13 @@ class ByUser:
         if self._restored and self.next_offset >= self._end:
             self._changed.update(self._restored)
             self._restored = {}
-        changed = self._take_changed(most)
+        changed = take(self._changed, most)
         self.published_events = [event_time for event_time in changed.values() if event_time != NEVER]
         oldest = self.stream_time - self._policy.retention_s
         out = [(user_id, self._render(user_id, clock, oldest)) for user_id in changed]
         if not self._changed:
             self._forget()
         return out
-
-    def _take_changed(self, most: int) -> dict[str, float]:
-        if len(self._changed) > most:
-            return dict([self._changed.popitem() for _ in range(most)])
-        changed, self._changed = self._changed, {}
-        return changed
 
     def change_again(self, user_id: str) -> bool:
         """The record of this user did not get out: it is rendered again. False = not a user of ours."""

@@ -11,7 +11,7 @@ def event_time(
 
     That is `forwarded_at`, unless it is missing, not positive, or further ahead of the record's timestamp or the wall
     clock than `max_clock_skew_s`: then the smaller of those two. A record without a timestamp has only the wall clock
-    `now`.
+    `now`. (A tuple: an object of a class takes 0.1 us more, with every payload.)
     """
     ceiling = now if timestamp is None or timestamp > now else timestamp
     if forwarded_at is None or forwarded_at <= 0 or forwarded_at > ceiling + max_clock_skew_s:

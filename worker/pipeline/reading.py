@@ -22,7 +22,7 @@ class Unread(RoutedPayload, gc=False):
         return arrival_of(payload, self.source, self.event_time, self.stream_time)
 
 
-Arrival = RoutedPayload | Unread  # its user is who the payload names; "" = nobody
+Arrival = RoutedPayload  # read, or `Unread`; its user is who the payload names, "" = nobody
 
 
 class Reader:
@@ -68,12 +68,12 @@ class Reader:
         )
 
 
-def arrival_of(payload: Payload, source: int, event_time: float, stream_time: float) -> RoutedPayload:
+def arrival_of(payload: Payload, source: int, at: float, stream_time: float) -> RoutedPayload:
     """A payload with its place and times."""
     return RoutedPayload(
         payload.product_id,
         payload.session_id,
-        event_time,
+        at,
         source,
         payload.text(),
         len(payload.actions),

@@ -13,10 +13,12 @@ from collections import Counter
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import inf
+from sys import maxsize
 
 from worker.context.session_memory import NEVER
 from worker.context.user_memory import UserMemory
 from worker.pipeline.idle_clock import IdleClock
+from worker.pipeline.portion import take
 from worker.pipeline.rendering import RenderPolicy, render_visitor
 from worker.pipeline.session import Held, Session
 
@@ -110,8 +112,11 @@ class Visitors:
 
     # --- publishing ----------------------------------------------------------------------------------------------
 
-    def publish(self, stream_time: float, next_offset: int, now: float) -> list[tuple[str, bytes | None]]:
-        """The records of the session ids that changed or expired, null where there is nothing to say any more.
+    def publish(
+        self, stream_time: float, next_offset: int, now: float, most: int = maxsize
+    ) -> list[tuple[str, bytes | None]]:
+        """The records of the session ids that changed or expired, null where there is nothing to say any more. If there
+        are more than `most`, the others stay changed.
 
         What was restored, and has not changed since, waits until the task is where the one before it may have been.
         """
@@ -124,9 +129,7 @@ class Visitors:
                 self._changed.update(self._restored)
             for session_id in self._changed:
                 self._restored.pop(session_id, None)
-        out = [(session_id, self._render(session_id, clock)) for session_id in self._changed]
-        self._changed = {}
-        return out
+        return [(session_id, self._render(session_id, clock)) for session_id in take(self._changed, most)]
 
     def change_again(self, session_id: str) -> bool:
         """This record did not get out: it is rendered again. False = nothing is known of such a session."""

@@ -155,28 +155,28 @@ class PollLoop:
     def _read(self) -> int:
         """Fold a batch in; of how many records. It is topped up as long as the client has many ready, within limits:
         where there are fewer, what changed does not wait for more."""
-        count = came = self._read_once(self._wait_s())
+        count = came = self._read_once(self._wait_s(), self._policy.read_size)
         full_at = self._last_turn + LONGEST_READ_S
         while came >= self._policy.many and count < self._policy.batch_size and self._clock.monotonic() < full_at:
-            came = self._read_once(0.0)
+            came = self._read_once(0.0, min(self._policy.read_size, self._policy.batch_size - count))
             count += came
         return count
 
-    def _read_once(self, wait_s: float) -> int:
-        messages = self._poll(wait_s)
+    def _read_once(self, wait_s: float, most: int) -> int:
+        messages = self._poll(wait_s, most)
         self._last_turn = self._clock.monotonic()
         self._assignment.raise_failure()
         self._ownership.check()
         self._process(messages)
         return len(messages)
 
-    def _poll(self, wait_s: float) -> list[Message]:
+    def _poll(self, wait_s: float, most: int) -> list[Message]:
         """What the client has ready. `consume` alone would wait its whole timeout unless it had as many (measured)."""
         first = self._consumer.poll(wait_s)
         if first is None:
             return []
         task = self._task_of(first)
-        rest = self._consumer.consume(self._policy.read_size - 1, 0)
+        rest = self._consumer.consume(most - 1, 0)
         left_and_came_back = self._task_of(first) is not task  # then it is read again, from the restore point on
         return rest if left_and_came_back else [first, *rest]
 

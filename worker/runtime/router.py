@@ -21,7 +21,7 @@ from worker.runtime.received import source_record
 from worker.topic_policy import Topic
 
 BUNDLE_BYTES = 16 * 1024
-REST_BYTES = 256  # of a payload, beside its text: its ids and times take less
+REST_BYTES = 256  # of a payload, beside its text: its ids and times usually take less
 KNOWN_USERS = 20_000  # whose partition is remembered
 
 

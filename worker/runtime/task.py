@@ -42,7 +42,7 @@ from worker.runtime.received import source_record, timestamp_of
 from worker.runtime.restore import Start
 from worker.runtime.router import Router
 
-PORTION = 1000  # users that are rendered before their records are sent: all of a large batch would be 100 MB
+PORTION = 1000  # records that are rendered before they are sent: of 3 KB each, all of a batch are up to 100 MB
 
 TopicName = str
 TaskId = tuple[TopicName, int]
@@ -137,6 +137,16 @@ class Task:
         Raises:
             TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
         """
+        self.changed_since = None
+        count = 0
+        while True:
+            published = self._publish_some(now)
+            count += published
+            if published < PORTION:
+                return count
+
+    def _publish_some(self, now: float) -> int:
+        """At most `PORTION` of them."""
         raise NotImplementedError
 
     def publish_again(self, outgoing: Outgoing, now: float) -> bool:
@@ -183,7 +193,7 @@ class SessionTask(Task):
         self._channels = channels
 
     def process(self, messages: Sequence[Message], now: float, monotonic: float) -> None:
-        """Fold records in and send what they yield. `now` is the wall clock.
+        """Fold records in, in offset order, and send what they yield. `now` is the wall clock.
 
         Raises:
             TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
@@ -244,9 +254,8 @@ class SessionTask(Task):
         self._channels.metrics.add("payloads", count=payloads)
         self._channels.dead_letters.note_good(payloads)
 
-    def publish(self, now: float) -> int:
-        self.changed_since = None
-        records = self.stage.publish_visitors(now)
+    def _publish_some(self, now: float) -> int:
+        records = self.stage.publish_visitors(now, PORTION)
         self._channels.publish(self._channels.session_output_topic, records, _VISITOR)
         return len(records)
 
@@ -280,9 +289,7 @@ class UserTask(Task):
             self.changed_since = monotonic
 
     def _process(self, message: Message) -> None:
-        offset = message.offset()
-        assert offset is not None
-        value = message.value()
+        offset, value = _offset_of(message), message.value()
         try:
             record = repartition.read(message.key(), value, headers_of(message) if value is None else None)
         except repartition.UnknownForm as exc:
@@ -294,16 +301,11 @@ class UserTask(Task):
             ) from exc
         self.stage.apply(offset, message.timestamp()[1] / 1000, record)
 
-    def publish(self, now: float) -> int:
-        self.changed_since = None
-        count = 0
-        while True:
-            records = self.stage.publish(now, PORTION)
-            self._channels.publish(self._channels.output_topic, records, _USER)
-            self._channels.metrics.note_leaving(self.stage.published_events)
-            count += len(records)
-            if len(records) < PORTION:
-                return count
+    def _publish_some(self, now: float) -> int:
+        records = self.stage.publish(now, PORTION)
+        self._channels.publish(self._channels.output_topic, records, _USER)
+        self._channels.metrics.note_leaving(self.stage.published_events)
+        return len(records)
 
     def publish_again(self, outgoing: Outgoing, now: float) -> bool:
         if outgoing.topic != self._channels.output_topic:

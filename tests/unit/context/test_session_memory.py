@@ -6,7 +6,7 @@ from itertools import cycle, permutations
 
 import pytest
 
-from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, activity_text, source_of
+from worker.context.session_memory import MANY, NEVER, NOTHING, Seen, SessionMemory, activity_text, source_of
 
 
 def seen(at: float, source: int, *lines: str, conversation: str = "") -> Seen[str]:
@@ -83,17 +83,26 @@ def test_a_payload_goes_as_soon_as_as_much_newer_text_is_here() -> None:
         assert memory.lines_since(NEVER, None) == ["bb", "b", "ccc"]
 
 
+MOST = 100 * MANY
+LENGTHS = [
+    *((100,), (99, 1), (0, 99, 3000), (101, 40)),
+    (*[1] * 599, *[100] * 599),
+    tuple([MOST // max(MANY, number) for number in range(1, 3001)]),  # each is small beside those that are here
+]
+
+
 @pytest.mark.parametrize("max_actions", [None, 300, 10_000])
-@pytest.mark.parametrize("lengths", [(4,), (1, 9), (0, 30, 2), (5, 5, 400)], ids=str)
-def test_no_more_than_twice_the_newest_text_is_held(lengths: tuple[int, ...], max_actions: int | None) -> None:
-    most = 200
+@pytest.mark.parametrize("lengths", LENGTHS, ids=len)
+@pytest.mark.parametrize("kept", [None, 205, 410])
+def test_no_more_than_twice_the_newest_text_is_held(
+    lengths: tuple[int, ...], max_actions: int | None, kept: int | None
+) -> None:
     memory: SessionMemory[str] = SessionMemory()
     for number, length in zip(range(3000), cycle(lengths), strict=False):
-        memory.add(seen(number, number, "x" * length), max_actions, most)
-        if number % 700 == 699:
-            memory.forget_before(number - 150)  # shrinks, and grows again
-        text = sum(len(payload.text) for payload in memory._payloads)
-        assert text <= 2 * most + max(lengths)
+        memory.add(seen(number, number, "x" * length), max_actions, MOST)
+        if kept is not None and number % 180 == 179:
+            memory.forget_before(number - kept)  # shrinks, and grows again
+        assert sum(len(payload.text) for payload in memory._payloads) <= 2 * MOST + max(lengths)
 
 
 def test_the_newest_payload_stays_however_long_it_is() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.codec import Payload, WireAction
 from worker.context.session_memory import place_of, source_of
-from worker.pipeline.by_session import KEEP_SOURCE_BYTES, BySession, LinkPolicy
+from worker.pipeline.by_session import KEEP_SOURCE_SIZE, BySession, LinkPolicy
 from worker.pipeline.reading import arrival_of
 from worker.pipeline.restore_point import RestorePoint
 
@@ -143,12 +143,13 @@ def test_the_session_that_holds_the_oldest_lets_go_beyond_max_held_sessions() ->
 
 def test_a_large_payload_is_held_with_what_it_came_in() -> None:
     stage = BySession(POLICY, RestorePoint(0))
-    for offset, description in enumerate(["x" * KEEP_SOURCE_BYTES, "small"]):
-        payload = Payload("a", "", "", "", "", [WireAction(description=description)], START)
+    large = "x" * KEEP_SOURCE_SIZE
+    for offset, (description, conversation_id) in enumerate([(large, ""), ("small", ""), ("small", large)]):
+        payload = Payload("a", "", "", "", conversation_id, [WireAction(description=description)], START)
         stage.apply(offset, arrival_of(payload, offset, START, START), f"record {offset}")
     named = Payload("a", "", "alice", "", "", [], START)
-    emissions = stage.apply(2, arrival_of(named, 2, START, START), "record 2")
-    assert [kept for _, kept in emissions] == ["record 0", None, "record 2"]
+    emissions = stage.apply(3, arrival_of(named, 3, START, START), "record 3")
+    assert [kept for _, kept in emissions] == ["record 0", None, "record 2", "record 3"]
 
 
 def test_a_crowd_of_sessions_without_a_user_takes_no_more_than_it_may_hold() -> None:

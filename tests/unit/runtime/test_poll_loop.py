@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.unit.runtime.member import (
     OUTPUT,
     FakeMember,
     committed,
+    hops,
     new_broker,
     records,
     send,
@@ -90,11 +92,38 @@ def test_a_large_batch_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> No
     broker = new_broker()
     member = FakeMember(broker)
     member.settle()
-    users = [f"user {number}" for number in range(5)]
-    for user in users:
-        send(broker, f"session of {user}", user)
+    for number in range(5):
+        send(broker, f"session {number}", f"user {number}")
+    member.turn()
+    (message,) = broker.records(HOP)
+    by_user = member.tasks[HOP, 0]
+    assert isinstance(by_user, task.UserTask)
+    by_user.process([message], 0.0)
+    assert by_user.publish(broker.clock.wall()) == 5
+    assert not by_user.stage.has_changes
+
+
+def test_a_batch_has_its_size_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
     member.settle()
-    assert set(records(broker)) == set(users)
+    policy = member.loop._policy
+    monkeypatch.setattr(member.loop, "_policy", replace(policy, read_size=1500, batch_size=2000))
+    for number in range(3000):
+        send(broker, text=str(number))
+    member.turn()
+    assert member.tasks[INPUT, 0].next_offset == 2000
+
+
+def test_payloads_with_long_ids_do_not_make_a_record_larger_than_others() -> None:
+    broker = new_broker()
+    member = FakeMember(broker)
+    member.settle()
+    for number in range(30):
+        send(broker, f"session {number}", f"{number:02d}" * 1000)
+    member.settle()
+    assert len(hops(broker)) == len(records(broker)) == 30
+    assert max(len(message.value() or b"") for message in broker.records(HOP)) <= BUNDLE_BYTES
 
 
 # --- gaps --------------------------------------------------------------------------------------------------------
