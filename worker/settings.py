@@ -132,8 +132,8 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=3_600_000,
-        description="The longest that a changed user may wait for more before it is published, ms; under a backlog a batch "
-        "is read for a second first.",
+        description="The longest that a changed user may wait for more before it is published, ms; "
+        "under a backlog a batch is read for a second first.",
     )
     stall_timeout_s: Number = Field(
         120.0, gt=0, description="Stop with a named exit code after this many seconds without progress despite lag."
