@@ -1,8 +1,8 @@
 """The limit of the client: bytes in, bytes out, at least once. `python -m benchmarks.passthrough --help`.
 
-Each topic is copied to the next by one consumer and one idempotent producer, uncompressed, which is told of every
-delivery, as it is by default: what Kafka alone costs. With `--flush` every batch goes out at once, as the worker does
-with small batches.
+Each topic is copied to the next by one consumer and one idempotent producer, uncompressed, with the client's defaults:
+what Kafka alone costs. With `--flush` every batch goes out at once, as the worker does with small batches, and fetching
+is tuned like the worker's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 COMMIT_INTERVAL_S = 0.25
 BATCH = 2000
+PROMPT = {
+    "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 5,
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16_384,
+    "heartbeat.interval.ms": 1000,
+}
 
 
 class PassThrough:
@@ -34,12 +41,7 @@ class PassThrough:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-                "fetch.queue.backoff.ms": 5,
-                "queued.min.messages": 10_000,
-                "queued.max.messages.kbytes": 16_384,
-                "heartbeat.interval.ms": 1000,
+                **(PROMPT if flush else {}),
             }
         )
         self._producer = Producer(
