@@ -138,8 +138,7 @@ class ByUser:
         if isinstance(record, Reset):
             self._reset(offset, record.user_id, timestamp, record.mark, restoring=restoring)
             return
-        if record:
-            self._add(offset, record, restoring=restoring)
+        self._add(offset, record, restoring=restoring)
 
     def _reset(self, offset: int, user_id: str, timestamp: float, mark: float | None, *, restoring: bool) -> None:
         user = self._user(user_id, offset)
