@@ -124,7 +124,6 @@ class PayloadIds(msgspec.Struct, frozen=True, gc=False):
     product_id: str
     user_id: str
     forwarded_at: float | None
-    value: bytes
 
 
 def read_payload(value: bytes | None) -> Payload | Skip:
@@ -172,13 +171,13 @@ def read_ids(value: bytes | None) -> PayloadIds | Skip:
         payload = read_payload(value)
         if isinstance(payload, Skip):
             return payload
-        return PayloadIds(payload.session_id, payload.product_id, payload.user_id, payload.forwarded_at, value)
+        return PayloadIds(payload.session_id, payload.product_id, payload.user_id, payload.forwarded_at)
     if wire.type is not None and wire.type != "actions":
         return Skip.OTHER_TYPE
     session_id = identifier(wire.session_id)
     if not session_id:
         return Skip.NO_SESSION_ID
-    return PayloadIds(session_id, identifier(wire.product_id), identifier(wire.user_id), wire.forwarded_at, value)
+    return PayloadIds(session_id, identifier(wire.product_id), identifier(wire.user_id), wire.forwarded_at)
 
 
 _ordinary = msgspec.json.Decoder(OrdinaryPayload)

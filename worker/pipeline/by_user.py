@@ -100,7 +100,6 @@ class ByUser:
         self.next_offset = start.point.offset
         self._policy = policy
         self._hard_sessions = policy.hard_sessions
-        self._retention_s = policy.retention_s
         self._committed = start.committed
         self._end = start.end
         self.idle_clock = IdleClock(policy.idle_after_s if policy.expire_idle_users else None, start.end, start.now)
@@ -151,7 +150,7 @@ class ByUser:
         self._change(user_id, user, NEVER, restoring=restoring)
 
     def _add(self, offset: int, bundle: list[RoutedPayload], *, restoring: bool) -> None:
-        users, retention, hard_sessions, newest = self._users, self._retention_s, self._hard_sessions, NEVER
+        users, retention, hard_sessions, newest = self._users, self._policy.retention_s, self._hard_sessions, NEVER
         # A session's text beyond the largest record can never be shown, whatever else is remembered of the user.
         bounds = self._policy.render
         max_actions, max_size = bounds.max_actions_per_session, bounds.max_record_bytes

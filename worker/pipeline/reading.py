@@ -11,7 +11,7 @@ NOT_READ = b""
 
 
 class Unread(RoutedPayload, gc=False):
-    """One of which only the ids were looked at: its text, conversation and email are still in the `value`."""
+    """One of which only the ids are here: its text, conversation and email are still in the `value`."""
 
     value: bytes
 
@@ -50,22 +50,20 @@ class Reader:
             self.clamped += 1
         return arrival_of(payload, self._first_source + offset, at, stream_time)
 
-    def read_again(self, offset: int, value: bytes | None, timestamp: float | None, now: float) -> Arrival | Skip:
-        """The same of a record that is restored: whose a session is its ids tell, so of what was sound no more is read.
+    def read_again(self, offset: int, value: bytes | None, timestamp: float | None, now: float) -> Unread | Skip:
+        """The same of a record that is restored: whose a session is its ids tell, so no text is made, and of what was
+        sound no more is read.
 
         Raises:
             InvalidPayload: the record is a dead letter.
         """
-        if offset < self._sound_from:
-            return self.read(offset, value, timestamp, now)
-        ids = read_ids(value)
+        ids = read_ids(value) if offset >= self._sound_from else read_payload(value)
         if isinstance(ids, Skip):
             return ids
+        assert value is not None  # that would be skipped
         at, stream_time, _ = event_time(ids.forwarded_at, timestamp, now, self._max_clock_skew_s)
         source = self._first_source + offset
-        return Unread(
-            ids.product_id, ids.session_id, at, source, NOT_READ, 0, "", "", ids.user_id, stream_time, ids.value
-        )
+        return Unread(ids.product_id, ids.session_id, at, source, NOT_READ, 0, "", "", ids.user_id, stream_time, value)
 
 
 def arrival_of(payload: Payload, source: int, at: float, stream_time: float) -> RoutedPayload:

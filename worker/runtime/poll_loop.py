@@ -19,6 +19,7 @@ from worker.runtime.loop_policy import LoopPolicy
 from worker.runtime.orphan_watch import OrphanWatch
 from worker.runtime.outbox import Outbox
 from worker.runtime.ownership import Ownership
+from worker.runtime.received import offset_of
 from worker.runtime.restore_progress import RestoreProgress, restoring
 from worker.runtime.router import Router
 from worker.runtime.stall_watch import StallPolicy, StallWatch
@@ -217,7 +218,7 @@ class PollLoop:
         """A task that restores becomes one that runs at the very record from which on it emits."""
         if not task.is_running:
             emits_from = task.start.next_offset
-            restored = [message for message in batch if (message.offset() or 0) < emits_from]
+            restored = [message for message in batch if offset_of(message) < emits_from]
             self._process_batch(task, restored)
             batch = batch[len(restored) :]
             if batch:

@@ -13,9 +13,15 @@ def timestamp_of(message: Message) -> float | None:
     return None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
 
 
+def offset_of(message: Message) -> int:
+    """The record's offset."""
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
 def source_record(message: Message) -> SourceRecord:
     """What the client delivered, as a value."""
-    partition, offset = message.partition(), message.offset()
+    partition, offset = message.partition(), offset_of(message)
     assert partition is not None
-    assert offset is not None
     return SourceRecord(partition, offset, timestamp_of(message), message.key(), message.value(), headers_of(message))

@@ -38,7 +38,7 @@ from worker.pipeline.visitors import VisitorPolicy, Visitors, VisitorStart
 from worker.runtime.clients import headers_of
 from worker.runtime.dead_letters import TOO_LARGE, DeadLetters
 from worker.runtime.outbox import Outbox, Outgoing, TooLarge
-from worker.runtime.received import source_record, timestamp_of
+from worker.runtime.received import offset_of, source_record, timestamp_of
 from worker.runtime.restore import Start
 from worker.runtime.router import Router
 
@@ -163,12 +163,6 @@ class Task:
         return Start(point, next_offset, max(self.start.end, self.stage.next_offset))
 
 
-def _offset_of(message: Message) -> int:
-    offset = message.offset()
-    assert offset is not None
-    return offset
-
-
 class SessionPolicy(NamedTuple):
     """What a task of the input topic goes by. `visitors` None: their topic is off."""
 
@@ -198,7 +192,7 @@ class SessionTask(Task):
         Raises:
             TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
         """
-        restored = bisect_left(messages, self.start.next_offset, key=_offset_of)
+        restored = bisect_left(messages, self.start.next_offset, key=offset_of)
         self._restore(messages[:restored], now)
         self._process(messages[restored:], now)
         visitors = self.stage.visitors
@@ -211,7 +205,7 @@ class SessionTask(Task):
     def _restore(self, messages: Sequence[Message], now: float) -> None:
         stage, read = self.stage, self._reader.read_again
         for message in messages:
-            offset = _offset_of(message)
+            offset = offset_of(message)
             try:
                 arrival = read(offset, message.value(), timestamp_of(message), now)
             except InvalidPayload:
@@ -228,7 +222,7 @@ class SessionTask(Task):
         emissions: list[Emission] = []
         good = 0
         for message in messages:
-            offset = _offset_of(message)
+            offset = offset_of(message)
             try:
                 arrival = read(offset, message.value(), timestamp_of(message), now)
             except InvalidPayload as exc:
@@ -289,7 +283,7 @@ class UserTask(Task):
             self.changed_since = monotonic
 
     def _process(self, message: Message) -> None:
-        offset, value = _offset_of(message), message.value()
+        offset, value = offset_of(message), message.value()
         try:
             record = repartition.read(message.key(), value, headers_of(message) if value is None else None)
         except repartition.UnknownForm as exc:
