@@ -65,6 +65,16 @@ class Remembered(msgspec.Struct, Generic[AnyStr], frozen=True, order=True, gc=Fa
     actions: int
 
 
+class Rendered(msgspec.Struct, frozen=True, gc=False):
+    """What was made of a session's lines from a time on. The same lines are meant by every time from `since` to
+    `oldest`, the event time of the first of them."""
+
+    since: float
+    oldest: float
+    count: int
+    text: bytes
+
+
 _EVENT_TIME = attrgetter("event_time")
 MANY = 200  # a payload smaller than this part of the bound is not looked at when it comes; every 200th is
 
@@ -74,8 +84,8 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
 
     Holds the newest `max_actions` actions: a payload goes as soon as as many newer ones are here. So it does beyond
     `max_size` (characters or bytes) of newer text; twice as much and the largest payload may be held for a while.
-    `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them. Not
-    thread-safe.
+    `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them.
+    `rendered` is whatever a reader wants to keep until the payloads change. Not thread-safe.
     """
 
     last_seen_at: float = NEVER
@@ -83,6 +93,7 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     _actions: int = 0
     _highest_source: int = -1
     _payloads: list[Remembered[AnyStr]] = []  # oldest first
+    rendered: Rendered | None = None
 
     def add(self, seen: Seen[AnyStr], max_actions: int | None = None, max_size: int | None = None) -> bool:
         """Remember a payload; False when this very payload is here already and nothing changed.
@@ -102,6 +113,7 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
             else:
                 insort(payloads, payload)
             self._actions += actions
+            self.rendered = None
             if max_actions is not None:
                 while self._actions - payloads[0].actions >= max_actions:
                     self._drop_first(1)
@@ -130,6 +142,7 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
         for payload in self._payloads[:count]:
             self._actions -= payload.actions
         del self._payloads[:count]
+        self.rendered = None
 
     def _first_at(self, event_time: float) -> int:
         """How many payloads are older."""
@@ -143,6 +156,11 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     @property
     def is_empty(self) -> bool:
         return not self._payloads
+
+    def oldest_since(self, event_time: float) -> float:
+        """The event time of the first payload at or after a time; NEVER when there is none."""
+        at = self._first_at(event_time)
+        return self._payloads[at].event_time if at < len(self._payloads) else NEVER
 
     def lines_since(self, event_time: float, max_actions: int | None) -> list[AnyStr]:
         """The newest `max_actions` actions at or after a time, oldest first."""

@@ -60,6 +60,11 @@ class UserMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
         if not self.sessions:
             self.newest = NEVER
 
+    def forget_rendered(self) -> None:
+        """Let go of what readers keep with the sessions."""
+        for memory in self.sessions.values():
+            memory.rendered = None
+
     def recent(self, since: float, max_sessions: int) -> list[tuple[SessionKey, SessionMemory[AnyStr]]]:
         """The sessions seen at or after a time: newest first, ties by session id, then product id."""
         found = [item for item in self.sessions.items() if item[1].last_seen_at >= since]

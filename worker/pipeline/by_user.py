@@ -16,6 +16,7 @@ from worker.context.session_memory import NEVER, NOTHING
 from worker.context.user_memory import UserMemory
 from worker.pipeline.deadlines import Deadlines
 from worker.pipeline.idle_clock import IdleClock
+from worker.pipeline.large_records import LARGE_RECORD_BYTES, LargeRecords
 from worker.pipeline.portion import take
 from worker.pipeline.rendering import RenderPolicy, render
 from worker.pipeline.repartition import Reset, RoutedPayload
@@ -110,6 +111,7 @@ class ByUser:
         self._segments: list[Segment] = []  # each newer than the one before
         self._expiry = Deadlines()  # users; not before their deadline
         self._fading = Deadlines()
+        self._large = LargeRecords()
 
     @property
     def is_restoring(self) -> bool:
@@ -263,12 +265,21 @@ class ByUser:
         user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
         if user.is_out:
             self._await_expiry(user_id, user)
-            record = render(user_id, user, user.version, self._policy.render, self.counts)
+            keeps = user_id in self._large
+            record = render(user_id, user, user.version, self._policy.render, self.counts, keeps=keeps)
             if record is None:
                 self.counts["users_too_large"] += 1
+                return None
+            if keeps or len(record) >= LARGE_RECORD_BYTES:
+                self._note_size(user_id, len(record))
             return record
         self._await_fading(user_id, user)
         return None
+
+    def _note_size(self, user_id: str, size: int) -> None:
+        gone = self._users.get(self._large.note(user_id, size))
+        if gone is not None:
+            gone.forget_rendered()
 
     def _await_expiry(self, user_id: str, user: User) -> None:
         if not user.expiry_due:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from schemas.user_context import SCHEMA_VERSION
-from worker.context.session_memory import activity_text
+from worker.context.session_memory import Rendered, activity_text
 from worker.context.user_memory import UserMemory
 
 
@@ -26,14 +26,20 @@ class RenderPolicy:
 
 
 def render(
-    user_id: str, memory: UserMemory[bytes], version: int, policy: RenderPolicy, counts: Counter[str] | None = None
+    user_id: str,
+    memory: UserMemory[bytes],
+    version: int,
+    policy: RenderPolicy,
+    counts: Counter[str] | None = None,
+    *,
+    keeps: bool = False,
 ) -> bytes | None:
     """The `UserContext` of a user with at least one session, as JSON of at most `max_record_bytes`.
 
     None when the ids of the user alone are larger than that. `counts`: where a record that was made smaller is noted.
+    `keeps`: each session's text stays with it until its actions change, for the next record; nothing else is different.
     """
     since = memory.newest - policy.lookback_s
-    sessions, lines = _sessions(memory, since, policy)
     record = {
         "schema_version": SCHEMA_VERSION,
         "user_id": user_id,
@@ -41,10 +47,10 @@ def render(
         "version": version,
         "updated_at": memory.newest,
         "expires_at": memory.newest + policy.lookback_s,
-        "sessions": sessions,
+        "sessions": _sessions(memory, since, policy, keeps=keeps),
         "truncated": False,
     }
-    return _encode(record, lines, policy, counts)
+    return _encode(record, memory, since, policy, counts)
 
 
 def render_visitor(
@@ -58,44 +64,49 @@ def render_visitor(
     """The `VisitorContext` of a session id: whose it is ("" = nobody's), and what those of its sessions did that nobody
     is known of. It holds no e-mail address. None as in `render`.
     """
-    sessions, lines = _sessions(memory, memory.newest - policy.lookback_s, policy)
+    since = memory.newest - policy.lookback_s
     record = {
         "schema_version": SCHEMA_VERSION,
         "session_id": session_id,
         "linked_user_id": linked_user_id or None,
         "updated_at": updated_at,
         "expires_at": updated_at + policy.lookback_s,
-        "sessions": sessions,
+        "sessions": _sessions(memory, since, policy),
     }
-    return _encode(record, lines, policy, counts)
+    return _encode(record, memory, since, policy, counts)
 
 
 def _sessions(
-    memory: UserMemory[bytes], since: float, policy: RenderPolicy
-) -> tuple[list[dict[str, Any]], list[list[bytes]]]:
-    """The sessions seen since a time, newest first, and the lines of each."""
+    memory: UserMemory[bytes], since: float, policy: RenderPolicy, *, keeps: bool = False
+) -> list[dict[str, Any]]:
+    """The sessions seen since a time, newest first."""
     sessions: list[dict[str, Any]] = []
-    texts: list[list[bytes]] = []
     for key, session in memory.recent(since, policy.max_sessions):
-        lines = session.lines_since(since, policy.max_actions_per_session)
+        rendered = session.rendered
+        if rendered is not None and rendered.since <= since <= rendered.oldest:
+            count, text = rendered.count, rendered.text
+        else:
+            lines = session.lines_since(since, policy.max_actions_per_session)
+            count, text = len(lines), _activity(lines)
+            if keeps:
+                session.rendered = Rendered(since, session.oldest_since(since), count, text)
         conversation = session.conversation
-        texts.append(lines)
         sessions.append(
             {
                 "session_id": key[1],
                 "product_id": key[0] or None,
                 "conversation_id": conversation.value if conversation.event_time >= since else None,
                 "last_seen_at": session.last_seen_at,
-                "action_count": len(lines),
-                "context": _activity(lines),
+                "action_count": count,
+                "context": orjson.Fragment(text),
             }
         )
-    return sessions, texts
+    return sessions
 
 
-def _activity(lines: list[bytes]) -> str | orjson.Fragment:
-    """`activity_text` of lines that are JSON already: filling a form takes a third of encoding the text anew."""
-    return orjson.Fragment(_numbered(len(lines)) % tuple(lines)) if lines else ""
+def _activity(lines: list[bytes]) -> bytes:
+    """The JSON of `activity_text` of lines that are JSON already: filling a form takes a third of encoding anew."""
+    return _numbered(len(lines)) % tuple(lines)
 
 
 @lru_cache(maxsize=512)
@@ -105,7 +116,11 @@ def _numbered(count: int) -> bytes:
 
 
 def _encode(
-    record: dict[str, Any], lines: list[list[bytes]], policy: RenderPolicy, counts: Counter[str] | None
+    record: dict[str, Any],
+    memory: UserMemory[bytes],
+    since: float,
+    policy: RenderPolicy,
+    counts: Counter[str] | None,
 ) -> bytes | None:
     encoded = orjson.dumps(record)
     excess = len(encoded) - policy.max_record_bytes
@@ -115,14 +130,17 @@ def _encode(
         counts["records_truncated"] += 1
     if "truncated" in record:
         record["truncated"] = True
+    newest = memory.recent(since, 1)
+    lines = newest[0][1].lines_since(since, policy.max_actions_per_session) if newest else []
     return _truncate(record, lines, excess, policy.max_record_bytes)
 
 
 # --- records that are too large: rare, and never a reason to lose the newest action -----------------------------------
 
 
-def _truncate(record: dict[str, Any], lines: list[list[bytes]], excess: int, max_bytes: int) -> bytes | None:
-    """Oldest sessions' context goes first, then the oldest actions of the newest session, at last whole sessions.
+def _truncate(record: dict[str, Any], lines: list[bytes], excess: int, max_bytes: int) -> bytes | None:
+    """Oldest sessions' context goes first, then the oldest actions of the newest session (`lines` are all of them), at
+    last whole sessions.
 
     Each session's text is encoded once: a record of many large sessions costs about two encodings.
     """
@@ -134,7 +152,7 @@ def _truncate(record: dict[str, Any], lines: list[list[bytes]], excess: int, max
             excess += _encoded_length(session)
     if excess > 0 and sessions:
         room = _encoded_length(sessions[0]) - excess
-        _list(sessions[0], _newest_that_fit(sessions[0], lines[0], room))
+        _list(sessions[0], _newest_that_fit(sessions[0], lines, room))
     while len(encoded := orjson.dumps(record)) > max_bytes:
         if not sessions:
             return None
@@ -144,7 +162,7 @@ def _truncate(record: dict[str, Any], lines: list[list[bytes]], excess: int, max
 
 def _list(session: dict[str, Any], lines: list[bytes]) -> None:
     session["action_count"] = len(lines)
-    session["context"] = _activity(lines)
+    session["context"] = orjson.Fragment(_activity(lines))
 
 
 def _encoded_length(session: dict[str, Any]) -> int:

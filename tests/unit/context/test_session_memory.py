@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle, permutations
 
 import pytest
 
-from worker.context.session_memory import MANY, NEVER, NOTHING, Seen, SessionMemory, activity_text, source_of
+from worker.context.session_memory import MANY, NEVER, NOTHING, Rendered, Seen, SessionMemory, activity_text, source_of
 
 
 def seen(at: float, source: int, *lines: str, conversation: str = "") -> Seen[str]:
@@ -146,3 +147,24 @@ def test_activity_is_a_heading_and_numbered_lines() -> None:
 
 def test_there_is_no_heading_without_actions() -> None:
     assert activity_text([]) == ""
+
+
+def test_what_a_reader_keeps_goes_when_the_payloads_change() -> None:
+    memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
+    kept = Rendered(0.0, 1.0, 2, b"ab")
+
+    def keeps_it(change: Callable[[], object]) -> bool:
+        memory.rendered = kept
+        change()
+        return memory.rendered is kept
+
+    assert keeps_it(lambda: memory.add(seen(2.0, 2, "b"))), "a repeat"
+    assert keeps_it(lambda: memory.add(seen(9.0, 3))), "no actions"
+    assert keeps_it(lambda: memory.forget_before(1.0)), "nothing is older"
+    assert not keeps_it(lambda: memory.forget_before(1.5))
+    assert not keeps_it(lambda: memory.add(seen(3.0, 4, "c")))
+
+
+@pytest.mark.parametrize(("since", "oldest"), [(NEVER, 1.0), (1.0, 1.0), (1.5, 2.0), (2.0, 2.0), (2.5, NEVER)])
+def test_the_oldest_payload_since_a_time(since: float, oldest: float) -> None:
+    assert remember((1.0, 1, "a"), (2.0, 2, "b")).oldest_since(since) == oldest

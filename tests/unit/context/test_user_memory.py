@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from worker.context.session_memory import NEVER, NOTHING, Seen
+from worker.context.session_memory import NEVER, NOTHING, Rendered, Seen
 from worker.context.user_memory import SessionKey, UserMemory
 
 PS_1 = ("acme", "ps_1")
@@ -97,3 +97,11 @@ def test_clearing_forgets_everything() -> None:
     memory = remember(seen(PS_1, 1.0, 1, ("a",), "c_1", "a@example.com"))
     memory.clear()
     assert (memory.sessions, memory.email, memory.newest) == ({}, NOTHING, NEVER)
+
+
+def test_what_readers_keep_with_the_sessions_can_be_let_go() -> None:
+    memory = remember(seen(PS_1, 1.0, 1, ("a",)), seen(PS_2, 1.0, 2, ("b",)))
+    for session in memory.sessions.values():
+        session.rendered = Rendered(0.0, 1.0, 1, b"a")
+    memory.forget_rendered()
+    assert [session.rendered for session in memory.sessions.values()] == [None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from sys import maxsize
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from tests.routed import routed
 from worker.context.session_memory import NEVER
 from worker.pipeline.by_user import ByUser, UserPolicy, UserStart
+from worker.pipeline.large_records import LARGE_RECORD_BYTES, MOST_USERS
 from worker.pipeline.rendering import RenderPolicy
 from worker.pipeline.repartition import PUBLISH_AGAIN, Reset
 from worker.pipeline.restore_point import RestorePoint
@@ -34,12 +36,13 @@ class Partition:
         source: int | None = None,
         stream: float | None = None,
         said: str = "",
+        long: str = "",
     ) -> None:
-        """`said`: the conversation and the email that the payload names."""
+        """`said`: the conversation and the email that the payload names. `long` makes its line as long."""
         offset = self.stage.next_offset
         t, s = START + at, START + (at if stream is None else stream)
         source = offset if source is None else source
-        line = f"[0] click: {at:g} — "
+        line = f"[0] click: {at:g} — {long}"
         payload = routed(user, t, source, line, stream_time=s, session_id=session, conversation_id=said, email=said)
         self.stage.apply(offset, s, [payload])
 
@@ -599,3 +602,78 @@ def test_a_reset_within_the_retention_is_read_again() -> None:
     partition.add(25.5, "bob")
     partition.publish()
     assert partition.stage.restore_point() == RestorePoint(2, START + 25.5)
+
+
+# --- large records ----------------------------------------------------------------------------------------------------
+
+LARGE = replace(POLICY, render=replace(RENDER, max_sessions=3, max_actions_per_session=200))
+LONG = "x" * LARGE_RECORD_BYTES
+
+
+def kept_of(partition: Partition, user: str) -> list[bool]:
+    """Of each session, in the order they came, whether it keeps its text."""
+    sessions = partition.stage._users[user].sessions.values()  # memory that nobody is told of
+    return [session.rendered is not None for session in sessions]
+
+
+def publish_large(partition: Partition, user: str, since: float = 1) -> None:
+    """Twice: what is large is known from the record before."""
+    for at in (since, since + 1):
+        partition.add(at, user, session="b", long=LONG)
+        partition.publish()
+
+
+def test_sessions_keep_their_texts_where_the_record_is_large() -> None:
+    partition = Partition(LARGE)
+    partition.add(1, "bob")
+    publish_large(partition, "alice")
+    partition.add(3, "alice", session="c")
+    assert partition.publish() == {"alice": [3, 1, 2]}
+    assert kept_of(partition, "alice") == [True, True]
+    assert kept_of(partition, "bob") == [False]
+    partition.add(4, "alice", session="c")
+    assert kept_of(partition, "alice") == [True, False], "its payloads changed"
+    assert partition.publish() == {"alice": [3, 4, 1, 2]}
+
+
+def test_a_record_that_is_not_large_any_more_keeps_nothing() -> None:
+    partition = Partition(LARGE)
+    publish_large(partition, "alice")
+    partition.add(12.5, "alice", session="c")
+    assert partition.publish() == {"alice": [12.5]}
+    assert kept_of(partition, "alice") == [False, False]
+    partition.add(13, "alice", session="c")
+    partition.publish()
+    assert kept_of(partition, "alice") == [False, False]
+
+
+def test_only_so_many_users_keep_texts_those_that_were_published_last() -> None:
+    partition = Partition(LARGE)
+    users = [f"user {number}" for number in range(MOST_USERS + 1)]
+    for user in users[:-1]:
+        publish_large(partition, user)
+    partition.add(3, users[0], session="b")
+    partition.publish()
+    publish_large(partition, users[-1])
+    keeping = [user for user in users if any(kept_of(partition, user))]
+    assert keeping == [users[0], *users[2:]]
+
+
+def test_a_user_with_a_large_record_may_have_been_forgotten_when_others_take_the_place() -> None:
+    partition = Partition(LARGE)
+    publish_large(partition, "alice")
+    partition.add(40, "bob")
+    partition.publish()
+    assert partition.stage.user_count == 1
+    for number in range(MOST_USERS):
+        publish_large(partition, f"user {number}", 40)
+    assert partition.stage.user_count == 1 + MOST_USERS
+
+
+def test_what_a_reset_erases_is_in_no_kept_text() -> None:
+    partition = Partition(LARGE)
+    publish_large(partition, "alice")
+    partition.reset(3)
+    assert partition.publish() == {"alice": None}
+    partition.add(4)
+    assert partition.publish() == {"alice": [4]}

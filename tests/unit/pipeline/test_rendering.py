@@ -241,6 +241,73 @@ def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
     assert render("alice", bounded, 7, policy) == render("alice", whole, 7, policy)
 
 
+# --- texts that are kept from one record to the next ------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.integers(0, 30),  # when it happened
+            st.integers(0, 20),  # which payload: some are repeats
+            st.integers(0, 3),  # actions
+            st.sampled_from([None, 3, 10]),  # the lookback of a record that is made then
+            st.booleans(),  # whether what is older than that is forgotten first
+        ),
+        min_size=1,
+    ),
+    st.integers(250, 900),
+    st.integers(1, 6),
+)
+def test_a_record_with_kept_texts_is_the_same_to_the_byte(
+    steps: list[tuple[str, int, int, int, float | None, bool]], max_record_bytes: int, max_actions: int
+) -> None:
+    kept, anew = memory_of(), memory_of()
+    for session, at, source, actions, lookback, forgets in steps:
+        payload = seen(1000.0 + at, *(f"{source} {n}" for n in range(actions)), session=session, source=source)
+        for memory in (kept, anew):
+            memory.add(payload, max_actions)
+        if lookback is None:
+            continue
+        policy = replace(
+            POLICY, lookback_s=lookback, max_record_bytes=max_record_bytes, max_actions_per_session=max_actions
+        )
+        if forgets:
+            for memory in (kept, anew):
+                memory.forget_before(memory.newest - lookback)
+        assert render("alice", kept, 7, policy, keeps=True) == render("alice", anew, 7, policy)
+        assert all(session.rendered is None for session in anew.sessions.values()), "else nothing was compared"
+
+
+def test_a_text_is_made_again_for_the_session_that_changed_and_for_no_other() -> None:
+    memory = memory_of(seen(1000.0, "one", session="a", source=1), seen(1001.0, "two", session="b", source=2))
+    assert render("alice", memory, 7, POLICY, keeps=True)
+    before = {key: session.rendered for key, session in memory.sessions.items()}
+    memory.add(seen(1002.0, "three", session="b", source=3))
+    assert render("alice", memory, 8, POLICY, keeps=True)
+    after = {key: session.rendered for key, session in memory.sessions.items()}
+    assert before["", "a"] is not None
+    assert after["", "a"] is before["", "a"]
+    assert after["", "b"] != before["", "b"]
+
+
+def test_a_text_is_made_again_when_an_action_of_it_has_left_the_lookback() -> None:
+    memory = memory_of(seen(1000.0, "one", source=1), seen(1001.0, "two", source=2))
+    assert render("alice", memory, 7, POLICY, keeps=True)
+    memory.add(seen(1300.5, "three", session="b", source=3))
+    value = render("alice", memory, 8, POLICY, keeps=True)
+    assert value is not None
+    assert [session["action_count"] for session in orjson.loads(value)["sessions"]] == [1, 1]
+
+
+def test_a_text_is_made_again_when_a_record_looks_further_back() -> None:
+    memory = memory_of(seen(1000.0, "one", source=1), seen(1008.0, "two", source=2))
+    for lookback, actions in ((3.0, 1), (10.0, 2)):
+        value = render("alice", memory, 7, replace(POLICY, lookback_s=lookback), keeps=True)
+        assert value is not None
+        assert [session["action_count"] for session in orjson.loads(value)["sessions"]] == [actions]
+
+
 def test_a_session_may_list_more_actions_than_anybody_has_asked_for_before() -> None:
     memory = memory_of(*(seen(1000.0, f"[{n}] click: {n} — /", source=n) for n in range(1, 251)))
     (session,) = record_of(memory, replace(POLICY, max_actions_per_session=1000))["sessions"]
