@@ -17,7 +17,6 @@ new one takes its place, from what is committed.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -187,14 +186,16 @@ class SessionTask(Task):
         self._channels = channels
 
     def process(self, messages: Sequence[Message], now: float, monotonic: float) -> None:
-        """Fold records in, in offset order, and send what they yield. `now` is the wall clock.
+        """Fold records in, in offset order, and send what they yield: nothing while it restores. `now` is the wall
+        clock.
 
         Raises:
             TaskMigrated, TaskCorrupted, Fatal: something could not be sent.
         """
-        restored = bisect_left(messages, self.start.next_offset, key=offset_of)
-        self._restore(messages[:restored], now)
-        self._process(messages[restored:], now)
+        if self.is_running:
+            self._process(messages, now)
+        else:
+            self._restore(messages, now)
         visitors = self.stage.visitors
         if visitors is not None and messages:
             timestamp = timestamp_of(messages[-1])
