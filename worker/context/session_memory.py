@@ -66,8 +66,8 @@ class Remembered(msgspec.Struct, Generic[AnyStr], frozen=True, order=True, gc=Fa
 
 
 class Rendered(msgspec.Struct, frozen=True, gc=False):
-    """What was made of a session's lines from a time on. The same lines are meant by every time from `since` to
-    `oldest`, the event time of the first of them."""
+    """The text made of a session's payloads since a time. It holds for every `since` from its own to `oldest`, the
+    event time of the first payload in it: no payload lies between."""
 
     since: float
     oldest: float
@@ -85,7 +85,7 @@ class SessionMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
     Holds the newest `max_actions` actions: a payload goes as soon as as many newer ones are here. So it does beyond
     `max_size` (characters or bytes) of newer text; twice as much and the largest payload may be held for a while.
     `last_seen_at` and the newest conversation id stand beside the payloads, so that dropping one never loses them.
-    `rendered` is whatever a reader wants to keep until the payloads change. Not thread-safe.
+    `rendered` is the text made of them, if it is kept, until they change. Not thread-safe.
     """
 
     last_seen_at: float = NEVER

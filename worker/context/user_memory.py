@@ -7,7 +7,7 @@ from typing import AnyStr, Generic
 
 import msgspec
 
-from worker.context.session_memory import NEVER, NOTHING, Seen, SessionMemory, Stamped
+from worker.context.session_memory import NEVER, NOTHING, Rendered, Seen, SessionMemory, Stamped
 
 SessionKey = tuple[str, str]  # (product id, session id): a session is a session id within a product; "" is no product
 
@@ -60,10 +60,10 @@ class UserMemory(msgspec.Struct, Generic[AnyStr], eq=False, gc=False):
         if not self.sessions:
             self.newest = NEVER
 
-    def forget_rendered(self) -> None:
-        """Let go of what readers keep with the sessions."""
-        for memory in self.sessions.values():
-            memory.rendered = None
+    def keep_rendered(self, kept: dict[SessionKey, Rendered]) -> None:
+        """These texts are kept with their sessions, and no others."""
+        for key, memory in self.sessions.items():
+            memory.rendered = kept.get(key)
 
     def recent(self, since: float, max_sessions: int) -> list[tuple[SessionKey, SessionMemory[AnyStr]]]:
         """The sessions seen at or after a time: newest first, ties by session id, then product id."""

@@ -263,23 +263,27 @@ class ByUser:
             user.forget_before(oldest)
             user.forgotten_before = oldest
         user.is_out = user.newest != NEVER and user.newest + self._policy.render.lookback_s >= clock
+        record = None
         if user.is_out:
             self._await_expiry(user_id, user)
             keeps = user_id in self._large
             record = render(user_id, user, user.version, self._policy.render, self.counts, keeps=keeps)
             if record is None:
                 self.counts["users_too_large"] += 1
-                return None
-            if keeps or len(record) >= LARGE_RECORD_BYTES:
-                self._note_size(user_id, len(record))
-            return record
-        self._await_fading(user_id, user)
-        return None
+        else:
+            self._await_fading(user_id, user)
+        self._note_size(user_id, 0 if record is None else len(record))
+        return record
 
     def _note_size(self, user_id: str, size: int) -> None:
-        gone = self._users.get(self._large.note(user_id, size))
-        if gone is not None:
-            gone.forget_rendered()
+        """Who has a large record keeps texts, and nobody else."""
+        gone = None
+        if size >= LARGE_RECORD_BYTES:
+            gone = self._large.add(user_id)
+        elif self._large.discard(user_id):
+            gone = user_id
+        if gone in self._users:
+            self._users[gone].keep_rendered({})
 
     def _await_expiry(self, user_id: str, user: User) -> None:
         if not user.expiry_due:

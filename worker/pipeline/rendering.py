@@ -11,7 +11,7 @@ import orjson
 
 from schemas.user_context import SCHEMA_VERSION
 from worker.context.session_memory import Rendered, activity_text
-from worker.context.user_memory import UserMemory
+from worker.context.user_memory import SessionKey, UserMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ def render(
     """The `UserContext` of a user with at least one session, as JSON of at most `max_record_bytes`.
 
     None when the ids of the user alone are larger than that. `counts`: where a record that was made smaller is noted.
-    `keeps`: each session's text stays with it until its actions change, for the next record; nothing else is different.
+    `keeps`: texts stay with their sessions for the next record, the newest sessions' up to `max_record_bytes`; the
+    record is the same.
     """
     since = memory.newest - policy.lookback_s
     record = {
@@ -81,6 +82,8 @@ def _sessions(
 ) -> list[dict[str, Any]]:
     """The sessions seen since a time, newest first."""
     sessions: list[dict[str, Any]] = []
+    kept: dict[SessionKey, Rendered] = {}
+    room = policy.max_record_bytes
     for key, session in memory.recent(since, policy.max_sessions):
         rendered = session.rendered
         if rendered is not None and rendered.since <= since <= rendered.oldest:
@@ -88,8 +91,10 @@ def _sessions(
         else:
             lines = session.lines_since(since, policy.max_actions_per_session)
             count, text = len(lines), _activity(lines)
-            if keeps:
-                session.rendered = Rendered(since, session.oldest_since(since), count, text)
+            rendered = Rendered(since, session.oldest_since(since), count, text) if keeps else None
+        room -= len(text)
+        if rendered is not None and room >= 0:
+            kept[key] = rendered
         conversation = session.conversation
         sessions.append(
             {
@@ -101,6 +106,8 @@ def _sessions(
                 "context": orjson.Fragment(text),
             }
         )
+    if keeps:
+        memory.keep_rendered(kept)
     return sessions
 
 

@@ -99,9 +99,9 @@ def test_clearing_forgets_everything() -> None:
     assert (memory.sessions, memory.email, memory.newest) == ({}, NOTHING, NEVER)
 
 
-def test_what_readers_keep_with_the_sessions_can_be_let_go() -> None:
+def test_texts_are_kept_with_their_sessions_and_no_others() -> None:
     memory = remember(seen(PS_1, 1.0, 1, ("a",)), seen(PS_2, 1.0, 2, ("b",)))
-    for session in memory.sessions.values():
-        session.rendered = Rendered(0.0, 1.0, 1, b"a")
-    memory.forget_rendered()
-    assert [session.rendered for session in memory.sessions.values()] == [None, None]
+    first, second = Rendered(0.0, 1.0, 1, b"a"), Rendered(0.0, 1.0, 1, b"b")
+    for kept in ({PS_1: first}, {PS_2: second}, {}):
+        memory.keep_rendered(kept)
+        assert {key: one.rendered for key, one in memory.sessions.items() if one.rendered} == kept

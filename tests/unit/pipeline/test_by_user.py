@@ -673,7 +673,15 @@ def test_a_user_with_a_large_record_may_have_been_forgotten_when_others_take_the
 def test_what_a_reset_erases_is_in_no_kept_text() -> None:
     partition = Partition(LARGE)
     publish_large(partition, "alice")
-    partition.reset(3)
-    assert partition.publish() == {"alice": None}
-    partition.add(4)
-    assert partition.publish() == {"alice": [4]}
+    partition.add(3, session="c")
+    assert partition.publish() == {"alice": [3, 1, 2]}
+    partition.reset(4, mark=1)
+    assert partition.publish() == {"alice": [3, 2]}
+
+
+def test_who_has_no_record_any_more_keeps_no_text() -> None:
+    partition = Partition(LARGE)
+    publish_large(partition, "alice")
+    assert kept_of(partition, "alice") == [True]
+    assert partition.publish(now=30) == {"alice": None}
+    assert kept_of(partition, "alice") == [False]

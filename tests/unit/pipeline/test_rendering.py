@@ -252,7 +252,7 @@ def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
             st.integers(0, 20),  # which payload: some are repeats
             st.integers(0, 3),  # actions
             st.sampled_from([None, 3, 10]),  # the lookback of a record that is made then
-            st.booleans(),  # whether what is older than that is forgotten first
+            st.none() | st.integers(0, 30),  # what is forgotten first
         ),
         min_size=1,
     ),
@@ -260,7 +260,7 @@ def test_text_that_a_session_drops_for_its_length_could_never_be_shown(
     st.integers(1, 6),
 )
 def test_a_record_with_kept_texts_is_the_same_to_the_byte(
-    steps: list[tuple[str, int, int, int, float | None, bool]], max_record_bytes: int, max_actions: int
+    steps: list[tuple[str, int, int, int, float | None, int | None]], max_record_bytes: int, max_actions: int
 ) -> None:
     kept, anew = memory_of(), memory_of()
     for session, at, source, actions, lookback, forgets in steps:
@@ -272,11 +272,36 @@ def test_a_record_with_kept_texts_is_the_same_to_the_byte(
         policy = replace(
             POLICY, lookback_s=lookback, max_record_bytes=max_record_bytes, max_actions_per_session=max_actions
         )
-        if forgets:
+        if forgets is not None:
             for memory in (kept, anew):
-                memory.forget_before(memory.newest - lookback)
+                memory.forget_before(1000.0 + min(forgets, at))
         assert render("alice", kept, 7, policy, keeps=True) == render("alice", anew, 7, policy)
         assert all(session.rendered is None for session in anew.sessions.values()), "else nothing was compared"
+
+
+def keeping(memory: UserMemory[bytes]) -> list[str]:
+    """The sessions that keep their text."""
+    return [session_id for (_, session_id), session in memory.sessions.items() if session.rendered is not None]
+
+
+def test_only_texts_that_stand_in_the_record_are_kept() -> None:
+    memory = memory_of(*(seen(1000.0 + n, "one", session=session, source=n) for n, session in enumerate("abc")))
+    render("alice", memory, 7, replace(POLICY, max_sessions=2), keeps=True)
+    assert keeping(memory) == ["b", "c"]
+    memory.add(seen(1009.0, "two", session="a", source=9))
+    render("alice", memory, 7, replace(POLICY, max_sessions=2), keeps=True)
+    assert keeping(memory) == ["a", "c"]
+    render("alice", memory, 7, replace(POLICY, lookback_s=5), keeps=True)
+    assert keeping(memory) == ["a"]
+
+
+def test_no_more_text_is_kept_than_a_record_may_have_that_of_the_newest_sessions() -> None:
+    memory = memory_of(
+        *(seen(1000.0 + n, "x" * 400, session=session, source=n) for n, session in enumerate("abcdefgh"))
+    )
+    assert len(record_of(memory, replace(POLICY, max_record_bytes=2000))["sessions"]) == 8
+    render("alice", memory, 7, replace(POLICY, max_record_bytes=2000), keeps=True)
+    assert keeping(memory) == ["e", "f", "g", "h"]
 
 
 def test_a_text_is_made_again_for_the_session_that_changed_and_for_no_other() -> None:
