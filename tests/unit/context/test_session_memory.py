@@ -149,7 +149,7 @@ def test_there_is_no_heading_without_actions() -> None:
     assert activity_text([]) == ""
 
 
-def test_what_a_reader_keeps_goes_when_the_payloads_change() -> None:
+def test_a_kept_text_goes_when_the_payloads_change() -> None:
     memory = remember((1.0, 1, "a"), (2.0, 2, "b"))
     kept = Rendered(0.0, 1.0, 2, b"ab")
 
